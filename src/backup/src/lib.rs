@@ -1,0 +1,1 @@
+//! Archives: snapshot, tar, zstd, age; restore.

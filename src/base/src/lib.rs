@@ -1,0 +1,1 @@
+//! What every room needs: names, box.yaml, paths, durable files, limits, logging, time.

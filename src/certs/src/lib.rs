@@ -1,0 +1,1 @@
+//! ACME, key and certificate life cycle.

@@ -1,0 +1,1 @@
+//! The status checks: the engine and the probes; texts in checks/*.yaml.

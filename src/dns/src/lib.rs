@@ -1,0 +1,1 @@
+//! What the zone says and why; keys; signing; handing over to NSD.

@@ -1,0 +1,1 @@
+//! Message authentication, signing, spam scoring, learning.

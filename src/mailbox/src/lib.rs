@@ -1,0 +1,1 @@
+//! IMAP and LMTP over the store.

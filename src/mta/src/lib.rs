@@ -1,0 +1,1 @@
+//! SMTP sessions, queue, delivery, transport security.

@@ -1,0 +1,1 @@
+//! Preflight, questions, plan, steps, upgrade; the Host trait.

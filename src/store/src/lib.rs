@@ -1,0 +1,1 @@
+//! One account's mail: Maildir, index, change feed.

@@ -1,1 +1,23 @@
-//! What every room needs: names, box.yaml, paths, durable files, limits, logging, time.
+//! What every room needs and nothing else: names, answers, paths, durable files, TLS, logging, time.
+//!
+//! This room knows no other room. It does no protocol work and holds no policy.
+
+pub mod address;
+pub mod config;
+pub mod durable;
+pub mod endpoints;
+pub mod facts;
+pub mod logging;
+pub mod paths;
+pub mod role;
+pub mod secret;
+pub mod time;
+pub mod tls;
+
+pub use address::{Address, Domain, NameError};
+pub use config::{BoxConfig, DnsMode};
+pub use endpoints::Endpoints;
+pub use facts::HostFacts;
+pub use paths::Paths;
+pub use role::Role;
+pub use secret::Secret;

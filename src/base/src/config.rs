@@ -1,0 +1,182 @@
+//! `box.yaml`: the owner's three answers and the few options. Everything else is derived.
+//!
+//! A key that this version does not know is refused with its line, never dropped.
+
+use crate::address::{Address, Domain};
+use crate::durable;
+use crate::paths::Paths;
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Who answers for the domains' DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DnsMode {
+    /// The box is the name server.
+    Box,
+    /// The records are entered elsewhere.
+    External,
+}
+
+/// Let's Encrypt (RFC 8555 directory).
+pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// The content of `/etc/mailstead/box.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoxConfig {
+    /// The owner's address: the first mailbox, and where reports go.
+    pub email: Address,
+    /// The box's own name.
+    pub hostname: Domain,
+    pub dns: DnsMode,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub acme: Acme,
+    /// Public addresses, for a host behind NAT; found by itself otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<Ipv4Addr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Addr>,
+    /// Address blocklists that the status checks ask.
+    #[serde(default = "default_blocklists", skip_serializing_if = "is_default_blocklists")]
+    pub blocklists: Vec<Domain>,
+    /// How many nightly archives are kept.
+    #[serde(default = "default_backups_kept", skip_serializing_if = "is_default_backups_kept")]
+    pub backups_kept: u16,
+    /// Present only in a demo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demo: Option<DemoOptions>,
+}
+
+/// Where certificates come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acme {
+    #[serde(default = "lets_encrypt")]
+    pub directory: String,
+    /// A root certificate (PEM) by which the directory itself is verified, when the system does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<std::path::PathBuf>,
+}
+
+/// A demo runs beside whatever the machine already does, so its ports and peers are given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DemoOptions {
+    /// The first of forty consecutive ports.
+    pub base_port: u16,
+    /// The resolver to ask; by default the demo's own unbound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<SocketAddr>,
+    /// The port of other people's mail servers, 25 in the world.
+    #[serde(default = "smtp_port")]
+    pub remote_smtp_port: u16,
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        Self { directory: lets_encrypt(), ca_file: None }
+    }
+}
+
+fn lets_encrypt() -> String {
+    LETS_ENCRYPT.to_owned()
+}
+fn smtp_port() -> u16 {
+    25
+}
+fn default_backups_kept() -> u16 {
+    14
+}
+fn is_default_backups_kept(kept: &u16) -> bool {
+    *kept == default_backups_kept()
+}
+fn default_blocklists() -> Vec<Domain> {
+    Domain::parse("zen.spamhaus.org").into_iter().collect()
+}
+fn is_default_blocklists(lists: &[Domain]) -> bool {
+    lists == default_blocklists()
+}
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Why `box.yaml` could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path} cannot be read: {source}")]
+    Unreadable { path: std::path::PathBuf, source: std::io::Error },
+    #[error("{path}: {why}. Correct that line; nothing was changed")]
+    Invalid { path: std::path::PathBuf, why: serde_yaml::Error },
+}
+
+impl ConfigError {
+    /// Whether the file is simply not there: a box that was never set up.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+impl BoxConfig {
+    /// A box with the three answers and every option at its default.
+    pub fn new(email: Address, hostname: Domain, dns: DnsMode) -> Self {
+        Self {
+            email,
+            hostname,
+            dns,
+            acme: Acme::default(),
+            ipv4: None,
+            ipv6: None,
+            blocklists: default_blocklists(),
+            backups_kept: default_backups_kept(),
+            demo: None,
+        }
+    }
+
+    pub fn load(paths: &Paths) -> Result<Self, ConfigError> {
+        let path = paths.box_yaml();
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+        Self::parse(&text).map_err(|why| ConfigError::Invalid { path, why })
+    }
+
+    pub fn parse(text: &str) -> Result<Self, serde_yaml::Error> {
+        serde_yaml::from_str(text)
+    }
+
+    /// The file's text, with a head that tells a reader what it is.
+    pub fn to_yaml(&self) -> Result<String, serde_yaml::Error> {
+        let body = serde_yaml::to_string(self)?;
+        Ok(format!("# The answers that this box was set up with. After a change: mailstead apply\n{body}"))
+    }
+
+    /// Writes the file durably.
+    pub fn save(&self, paths: &Paths) -> std::io::Result<()> {
+        let text = self.to_yaml().map_err(std::io::Error::other)?;
+        durable::write(&paths.box_yaml(), text.as_bytes(), 0o644)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers() -> BoxConfig {
+        let email = Address::parse("ann@example.org").unwrap();
+        BoxConfig::new(email, Domain::parse("box.example.org").unwrap(), DnsMode::Box)
+    }
+
+    #[test]
+    fn three_answers_make_a_file_of_three_lines_that_reads_back_the_same() {
+        let text = answers().to_yaml().unwrap();
+        assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 3, "{text}");
+        assert_eq!(BoxConfig::parse(&text).unwrap(), answers());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let text = "email: a@b.org\nhostname: box.b.org\ndns: box\nspam_level: 5\n";
+        let why = BoxConfig::parse(text).unwrap_err().to_string();
+        assert!(why.contains("spam_level") && why.contains("line 4"), "{why}");
+    }
+}

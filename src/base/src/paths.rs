@@ -1,0 +1,176 @@
+//! Where everything lies on disk, below one root: `/` on a live box, a folder in a demo.
+
+use crate::address::Address;
+use std::path::{Path, PathBuf};
+
+/// The layout of a box. Pure: nothing here touches the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    pub fn live() -> Self {
+        Self::under("/")
+    }
+
+    pub fn under(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// A path of the machine (`/etc/nginx/…`) as it lies below this root.
+    pub fn on_host(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+
+    pub fn etc(&self) -> PathBuf {
+        self.on_host("/etc/mailstead")
+    }
+
+    /// The owner's answers.
+    pub fn box_yaml(&self) -> PathBuf {
+        self.etc().join("box.yaml")
+    }
+
+    /// What set-up found out about the host: addresses and ssh host keys.
+    pub fn host_facts(&self) -> PathBuf {
+        self.etc().join("host.json")
+    }
+
+    /// The age identity that opens the backups; readable by root alone.
+    pub fn recovery_key(&self) -> PathBuf {
+        self.etc().join("recovery.key")
+    }
+
+    /// The age recipient that backups are encrypted to.
+    pub fn recovery_recipient(&self) -> PathBuf {
+        self.etc().join("recovery.pub")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.on_host("/var/lib/mailstead")
+    }
+
+    /// The directory role's database.
+    pub fn directory_db(&self) -> PathBuf {
+        self.state().join("directory/box.db")
+    }
+
+    /// Every account's mail.
+    pub fn mail(&self) -> PathBuf {
+        self.state().join("mail")
+    }
+
+    /// One account's folder: `mail/<domain>/<local>`. Local parts are made safe as file names.
+    pub fn account(&self, account: &Address) -> PathBuf {
+        self.mail().join(account.domain().as_str()).join(file_name(account.local()))
+    }
+
+    pub fn queue(&self) -> PathBuf {
+        self.state().join("queue")
+    }
+
+    /// DKIM keys and learned spam data.
+    pub fn filter(&self) -> PathBuf {
+        self.state().join("filter")
+    }
+
+    /// Zone keys.
+    pub fn dns(&self) -> PathBuf {
+        self.state().join("dns")
+    }
+
+    /// Signed zones for NSD to read.
+    pub fn zones(&self) -> PathBuf {
+        self.state().join("zones")
+    }
+
+    /// The ACME account.
+    pub fn certs(&self) -> PathBuf {
+        self.state().join("certs")
+    }
+
+    /// The certificate in use (`chain.pem`, `key.pem`), readable by the group `ms-tls`.
+    pub fn tls(&self) -> PathBuf {
+        self.state().join("tls")
+    }
+
+    /// HTTP-01 challenge answers, served by nginx.
+    pub fn acme_challenges(&self) -> PathBuf {
+        self.state().join("acme")
+    }
+
+    /// Latest results of the status checks and their history.
+    pub fn checks(&self) -> PathBuf {
+        self.state().join("checks")
+    }
+
+    pub fn web(&self) -> PathBuf {
+        self.state().join("web")
+    }
+
+    /// The journal of applied steps.
+    pub fn journal(&self) -> PathBuf {
+        self.state().join("journal")
+    }
+
+    /// The local folder of backup archives.
+    pub fn backups(&self) -> PathBuf {
+        self.on_host("/var/backups/mailstead")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.on_host("/var/log/mailstead")
+    }
+
+    pub fn run(&self) -> PathBuf {
+        self.on_host("/run/mailstead")
+    }
+
+    /// The socket of a door, e.g. `socket("directory")`. Each role's sockets lie in a folder that it owns.
+    pub fn socket(&self, role: crate::Role, name: &str) -> PathBuf {
+        self.run().join(role.name()).join(format!("{name}.sock"))
+    }
+}
+
+/// A local part as a file name: `/`, `.` at the start, `%` and control characters are percent-encoded.
+fn file_name(local: &str) -> String {
+    let mut out = String::with_capacity(local.len());
+    for (index, byte) in local.bytes().enumerate() {
+        let plain = byte.is_ascii_alphanumeric() || b"-_+=~".contains(&byte) || (byte == b'.' && index > 0);
+        if plain {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_local_part_escapes_its_folder() {
+        for local in ["..", "a/b", "/etc", ".hidden", "%2e"] {
+            let name = file_name(local);
+            assert!(!name.contains('/') && !name.starts_with('.'), "{local} became {name}");
+        }
+    }
+
+    #[test]
+    fn a_demo_keeps_everything_below_its_folder() {
+        let paths = Paths::under("/tmp/box");
+        assert_eq!(paths.box_yaml(), Path::new("/tmp/box/etc/mailstead/box.yaml"));
+        assert_eq!(Paths::live().box_yaml(), Path::new("/etc/mailstead/box.yaml"));
+    }
+}

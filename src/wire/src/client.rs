@@ -1,0 +1,75 @@
+//! The asking side: one connection per request, with a limit on how long an answer may take.
+
+use crate::{Ask, Refusal, frame};
+use base::Paths;
+use std::time::Duration;
+use tokio::net::UnixStream;
+
+/// Longest wait for an answer. The slowest request in use is the filter's look at a message, whose DNS queries have
+/// twenty seconds in all.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    #[error("the {role} service does not answer ({why}). See: systemctl status mailstead-{role}")]
+    Away { role: base::Role, why: String },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl WireError {
+    fn away(role: base::Role, why: impl std::fmt::Display) -> Self {
+        Self::Away { role, why: why.to_string() }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Away { .. } => true,
+            Self::Refused(refusal) => matches!(refusal.kind, crate::Kind::Busy | crate::Kind::Internal),
+        }
+    }
+}
+
+/// Asks other roles. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    paths: Paths,
+}
+
+impl Client {
+    pub fn new(paths: Paths) -> Self {
+        Self { paths }
+    }
+
+    /// Asks and waits for the answer.
+    pub async fn ask<A: Ask>(&self, request: &A) -> Result<A::Reply, WireError> {
+        self.ask_with_body(request, &[]).await.map(|(reply, _)| reply)
+    }
+
+    /// Asks with a raw body (a message) and returns the answer with its body.
+    pub async fn ask_with_body<A: Ask>(&self, request: &A, body: &[u8]) -> Result<(A::Reply, Vec<u8>), WireError> {
+        match tokio::time::timeout(ANSWER_WITHIN, self.exchange(request, body)).await {
+            Ok(result) => result,
+            Err(_) => Err(WireError::away(A::DOOR, "no answer within a minute")),
+        }
+    }
+
+    async fn exchange<A: Ask>(&self, request: &A, body: &[u8]) -> Result<(A::Reply, Vec<u8>), WireError> {
+        let away = |why: &dyn std::fmt::Display| WireError::away(A::DOOR, why);
+        let head = serde_json::to_vec(&std::collections::BTreeMap::from([(A::NAME, request)]))
+            .map_err(|error| Refusal::internal(&error))?;
+        let socket = self.paths.socket(A::DOOR, A::DOOR.name());
+        let mut stream = UnixStream::connect(&socket).await.map_err(|error| away(&error))?;
+        // A refusal may be written before the whole body is read, so a failed write is not yet the end.
+        let written = frame::write(&mut stream, &head, body).await;
+        let (head, body) = match frame::read(&mut stream).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Err(away(&written.err().map_or("it closed the connection".into(), |e| e.to_string()))),
+            Err(error) => return Err(away(&error)),
+        };
+        let reply: Result<A::Reply, Refusal> = serde_json::from_slice(&head).map_err(|error| away(&error))?;
+        Ok((reply?, body))
+    }
+}

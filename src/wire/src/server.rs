@@ -1,0 +1,214 @@
+//! The answering side: accepts on a role's socket, checks who asks, hands the request over.
+
+use crate::{Kind, Refusal, frame};
+use base::{Paths, Role};
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::HashMap;
+use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+/// Requests in work at once at one door. The MTA alone may have some two hundred sessions open.
+const MAX_AT_ONCE: usize = 512;
+/// Longest time for a peer to send its request.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+
+/// A door's request enum, made by [`crate::door!`].
+pub trait Request: DeserializeOwned + Send + 'static {
+    const DOOR: Role;
+    fn from(&self) -> &'static [Role];
+    fn name(&self) -> &'static str;
+}
+
+/// What goes back: the reply as JSON, and a raw body.
+#[derive(Debug)]
+pub struct Answer {
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Use [`crate::door!`]'s `answer` instead, which checks the type.
+    pub fn new(reply: &impl Serialize) -> Result<Self, Refusal> {
+        let head = serde_json::to_vec(&Ok::<_, Refusal>(reply)).map_err(Refusal::internal)?;
+        Ok(Self { head, body: Vec::new() })
+    }
+
+    pub fn with_body(mut self, body: Vec<u8>) -> Self {
+        self.body = body;
+        self
+    }
+
+    fn refusal(refusal: &Refusal) -> Self {
+        let head = serde_json::to_vec(&Err::<(), _>(refusal)).unwrap_or_default();
+        Self { head, body: Vec::new() }
+    }
+}
+
+/// A role that answers at its door.
+pub trait Serve: Send + Sync + 'static {
+    type Request: Request;
+    fn answer(
+        &self,
+        peer: Role,
+        request: Self::Request,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<Answer, Refusal>> + Send;
+}
+
+/// Which role a peer's uid belongs to.
+#[derive(Debug, Clone)]
+pub struct Peers {
+    by_uid: HashMap<u32, Role>,
+    /// In a demo every role runs as the same user, which then may ask everything.
+    same_user: Option<u32>,
+}
+
+impl Peers {
+    /// The users of a live box, or the one user of a demo.
+    pub fn of(paths: &Paths) -> Self {
+        let own = nix::unistd::geteuid().as_raw();
+        if !paths.is_live() {
+            return Self { by_uid: HashMap::new(), same_user: Some(own) };
+        }
+        let uid_of =
+            |role: Role| nix::unistd::User::from_name(&role.user()).ok().flatten().map(|user| user.uid.as_raw());
+        let roles = Role::DAEMONS.into_iter().chain(Role::TIMED).chain([Role::Owner]);
+        let by_uid = roles.filter_map(|role| Some((uid_of(role)?, role))).collect();
+        Self { by_uid, same_user: None }
+    }
+
+    /// The peer's role, if its uid is known here.
+    pub fn role(&self, uid: u32) -> Option<Role> {
+        match self.same_user {
+            Some(own) if own == uid => Some(Role::Owner),
+            _ if uid == 0 => Some(Role::Owner),
+            _ => self.by_uid.get(&uid).copied(),
+        }
+    }
+}
+
+/// Binds a role's socket, replacing a stale one. Anyone may connect; [`Peers`] decides who is heard.
+pub fn bind(paths: &Paths, role: Role, name: &str) -> std::io::Result<UnixListener> {
+    let path = paths.socket(role, name);
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+/// Answers at the role's door until the process ends.
+pub async fn serve<S: Serve>(paths: &Paths, service: Arc<S>) -> std::io::Result<()> {
+    let door = S::Request::DOOR;
+    let listener = bind(paths, door, door.name())?;
+    let peers = Arc::new(Peers::of(paths));
+    let slots = Arc::new(Semaphore::new(MAX_AT_ONCE));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return Ok(()) };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::error!("the {door} door cannot accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (service, peers) = (Arc::clone(&service), Arc::clone(&peers));
+        tokio::spawn(async move {
+            if let Err(error) = converse(stream, &*service, &peers).await {
+                tracing::debug!("a peer of the {door} door went away: {error}");
+            }
+            drop(slot);
+        });
+    }
+}
+
+async fn converse<S: Serve>(mut stream: UnixStream, service: &S, peers: &Peers) -> std::io::Result<()> {
+    let uid = stream.peer_cred()?.uid();
+    let read = tokio::time::timeout(REQUEST_WITHIN, frame::read(&mut stream)).await;
+    let Some((head, body)) = read.map_err(|_| std::io::ErrorKind::TimedOut)?? else { return Ok(()) };
+    let answer = match judge::<S::Request>(peers, uid, &head) {
+        Ok((peer, request)) => {
+            let name = request.name();
+            service.answer(peer, request, body).await.inspect_err(|refusal| {
+                tracing::debug!("{} refused {name} to {peer}: {refusal}", S::Request::DOOR);
+            })
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let answer = answer.unwrap_or_else(|refusal| Answer::refusal(&refusal));
+    frame::write(&mut stream, &answer.head, &answer.body).await
+}
+
+fn judge<R: Request>(peers: &Peers, uid: u32, head: &[u8]) -> Result<(Role, R), Refusal> {
+    let peer = peers
+        .role(uid)
+        .ok_or_else(|| Refusal::new(Kind::Forbidden, format!("user {uid} is not a part of this box")))?;
+    let request: R = serde_json::from_slice(head)
+        .map_err(|error| Refusal::new(Kind::Invalid, format!("the request is not understood: {error}")))?;
+    if peer == Role::Owner || request.from().contains(&peer) {
+        return Ok((peer, request));
+    }
+    tracing::warn!("{peer} asked {} for {}, which it may not", R::DOOR, request.name());
+    Err(Refusal::new(Kind::Forbidden, format!("{peer} may not ask {} for {}", R::DOOR, request.name())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, WireError, directory};
+
+    struct OneDomain;
+
+    impl Serve for OneDomain {
+        type Request = directory::Request;
+        async fn answer(&self, _: Role, request: Self::Request, _: Vec<u8>) -> Result<Answer, Refusal> {
+            match request {
+                directory::Request::Domains(ask) => {
+                    ask.answer(base::Domain::parse("example.org").into_iter().collect())
+                }
+                other => Err(Refusal::new(Kind::Invalid, other.name())),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_finds_its_answer_and_a_refusal_its_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        let client = Client::new(paths.clone());
+        assert!(matches!(client.ask(&directory::Domains {}).await, Err(WireError::Away { .. })));
+        tokio::spawn({
+            let paths = paths.clone();
+            async move { serve(&paths, Arc::new(OneDomain)).await }
+        });
+        let socket = paths.socket(Role::Directory, "directory");
+        for _ in 0..100 {
+            if socket.exists() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(client.ask(&directory::Domains {}).await.unwrap().len(), 1);
+        let refused = client.ask(&directory::Accounts {}).await.unwrap_err();
+        assert_eq!(refused.to_string(), "Accounts");
+    }
+
+    #[test]
+    fn a_role_that_the_table_does_not_name_is_not_heard() {
+        let peers = Peers { by_uid: HashMap::from([(900, Role::Web), (901, Role::Mta)]), same_user: None };
+        let head = br#"{"Aliases":{}}"#;
+        assert_eq!(judge::<directory::Request>(&peers, 900, head).unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(judge::<directory::Request>(&peers, 77, head).unwrap_err().kind, Kind::Forbidden);
+        assert!(judge::<directory::Request>(&peers, 0, head).is_ok());
+    }
+}

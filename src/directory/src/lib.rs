@@ -1,1 +1,42 @@
-//! Domains, accounts, aliases, credentials, authentication.
+//! The directory: who exists, where an address leads, whose password is right.
+//!
+//! Invariants:
+//! - Only this process opens `box.db`. A change is on the disk before it is confirmed.
+//! - A password is kept as an argon2id hash alone, and is compared in time that does not depend on whether the
+//!   account exists.
+//! - Domains are not entered anywhere: they are those of the accounts and aliases.
+
+mod database;
+mod limits;
+mod password;
+mod service;
+mod throttle;
+
+use base::{BoxConfig, Paths};
+use std::sync::Arc;
+
+/// Why the directory cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    #[error(transparent)]
+    Config(#[from] base::config::ConfigError),
+    #[error("{0} cannot be opened: {1}")]
+    Database(std::path::PathBuf, rusqlite::Error),
+    #[error("the directory's folder or socket cannot be made: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Answers at the directory's door until the process ends.
+pub async fn run(paths: Paths) -> Result<(), DirectoryError> {
+    let config = BoxConfig::load(&paths)?;
+    let file = paths.directory_db();
+    if let Some(dir) = file.parent() {
+        base::durable::create_dir_all(dir, 0o700)?;
+    }
+    let database = database::Database::open(&file, config.email.account())
+        .map_err(|error| DirectoryError::Database(file.clone(), error))?;
+    let service = Arc::new(service::Directory::new(database, file));
+    tracing::info!("ready");
+    wire::serve(&paths, service).await?;
+    Ok(())
+}

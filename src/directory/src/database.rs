@@ -1,0 +1,277 @@
+//! `box.db`: accounts, aliases, and the audit log. Synchronous; every change is synced before it returns.
+
+use crate::limits::{MAX_ALIAS_TARGETS, MAX_AUDIT_LINES};
+use base::{Address, Domain};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeSet;
+use std::path::Path;
+use wire::directory::{Account, Alias, Resolution};
+use wire::{Kind, Refusal};
+
+/// Names that reach the owner in every domain (RFC 2142 §4 and §5, RFC 5321 §4.5.1).
+pub const REQUIRED: [&str; 4] = ["abuse", "admin", "hostmaster", "postmaster"];
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS account (
+        address TEXT PRIMARY KEY, hash TEXT NOT NULL, admin INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS alias (
+        address TEXT NOT NULL, target TEXT NOT NULL REFERENCES account(address), PRIMARY KEY (address, target)) STRICT;
+    CREATE INDEX IF NOT EXISTS alias_target ON alias(target);
+    CREATE TABLE IF NOT EXISTS audit (
+        id INTEGER PRIMARY KEY, time INTEGER NOT NULL, what TEXT NOT NULL) STRICT;
+    PRAGMA user_version = 1;";
+
+/// The newest schema this program knows.
+const SCHEMA_VERSION: i64 = 1;
+
+pub struct Database {
+    connection: Connection,
+    owner: Address,
+}
+
+type Outcome<T> = Result<T, Refusal>;
+
+impl Database {
+    /// Opens or creates the database. `owner` is who gets mail for the required names.
+    pub fn open(file: &Path, owner: Address) -> rusqlite::Result<Self> {
+        let connection = Connection::open(file)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version > SCHEMA_VERSION {
+            return Err(rusqlite::Error::InvalidParameterName(format!(
+                "it was written by a newer Mailstead (schema {version}, this program knows {SCHEMA_VERSION})"
+            )));
+        }
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self { connection, owner })
+    }
+
+    /// Where mail for an address goes: an account, else an alias, else a required name's owner.
+    pub fn resolve(&self, address: &Address) -> Outcome<Resolution> {
+        let wanted = address.account();
+        if self.hash(&wanted)?.is_some() {
+            return Ok(Resolution::Accounts(vec![wanted]));
+        }
+        let targets = self.targets(&wanted)?;
+        if !targets.is_empty() {
+            return Ok(Resolution::Accounts(targets));
+        }
+        if !self.domains()?.contains(wanted.domain()) {
+            return Ok(Resolution::Elsewhere);
+        }
+        if REQUIRED.contains(&wanted.local()) {
+            return Ok(Resolution::Accounts(vec![self.owner.clone()]));
+        }
+        Ok(Resolution::Unknown)
+    }
+
+    /// Whether mail to `sender` would reach `account`: then it may also be sent as.
+    pub fn may_send(&self, account: &Address, sender: &Address) -> Outcome<bool> {
+        Ok(matches!(self.resolve(sender)?, Resolution::Accounts(accounts) if accounts.contains(&account.account())))
+    }
+
+    /// The kept hash of an account's password.
+    pub fn hash(&self, account: &Address) -> Outcome<Option<String>> {
+        self.connection
+            .prepare_cached("SELECT hash FROM account WHERE address = ?1")
+            .and_then(|mut query| query.query_row([account.to_string()], |row| row.get(0)).optional())
+            .map_err(Refusal::internal)
+    }
+
+    pub fn is_admin(&self, account: &Address) -> Outcome<bool> {
+        let sql = "SELECT admin FROM account WHERE address = ?1";
+        let found = self.connection.query_row(sql, [account.to_string()], |row| row.get(0)).optional();
+        Ok(found.map_err(Refusal::internal)?.unwrap_or(false))
+    }
+
+    pub fn domains(&self) -> Outcome<BTreeSet<Domain>> {
+        let addresses = self.addresses("SELECT address FROM account UNION SELECT address FROM alias", params![])?;
+        Ok(addresses.into_iter().map(|address| address.domain().clone()).collect())
+    }
+
+    pub fn accounts(&self) -> Outcome<Vec<Account>> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT address, admin, created FROM account ORDER BY address")
+            .map_err(Refusal::internal)?;
+        let rows = query
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?)))
+            .map_err(Refusal::internal)?;
+        rows.map(|row| {
+            let (address, admin, created) = row.map_err(Refusal::internal)?;
+            let address = Address::parse(&address).map_err(Refusal::internal)?;
+            Ok(Account { address, admin, created: u64::try_from(created).unwrap_or(0) })
+        })
+        .collect()
+    }
+
+    /// Every alias, the required ones included.
+    pub fn aliases(&self) -> Outcome<Vec<Alias>> {
+        let mut aliases = Vec::new();
+        for address in self.addresses("SELECT DISTINCT address FROM alias ORDER BY address", params![])? {
+            let targets = self.targets(&address)?;
+            aliases.push(Alias { address, targets, required: false });
+        }
+        for domain in self.domains()? {
+            for local in REQUIRED {
+                let address = Address::new(local, domain.clone()).map_err(Refusal::internal)?;
+                let taken = aliases.iter().any(|alias| alias.address == address) || self.hash(&address)?.is_some();
+                if !taken {
+                    aliases.push(Alias { address, targets: vec![self.owner.clone()], required: true });
+                }
+            }
+        }
+        aliases.sort_by(|a, b| a.address.cmp(&b.address));
+        Ok(aliases)
+    }
+
+    pub fn add_account(&mut self, address: &Address, hash: &str, admin: bool) -> Outcome<()> {
+        let account = plain(address)?;
+        if self.hash(&account)?.is_some() {
+            return Err(Refusal::new(Kind::Conflict, format!("the account {account} exists already")));
+        }
+        if !self.targets(&account)?.is_empty() {
+            let words = format!("{account} is an alias; remove it first: mailstead alias remove {account}");
+            return Err(Refusal::new(Kind::Conflict, words));
+        }
+        let created = i64::try_from(base::time::now_unix()).unwrap_or(0);
+        let sql = "INSERT INTO account (address, hash, admin, created) VALUES (?1, ?2, ?3, ?4)";
+        self.change(&format!("account {account} added"), |transaction| {
+            transaction.execute(sql, params![account.to_string(), hash, admin, created]).map(drop)
+        })
+    }
+
+    pub fn set_hash(&mut self, account: &Address, hash: &str) -> Outcome<()> {
+        let account = self.existing(account)?;
+        self.change(&format!("password of {account} changed"), |transaction| {
+            let sql = "UPDATE account SET hash = ?2 WHERE address = ?1";
+            transaction.execute(sql, params![account.to_string(), hash]).map(drop)
+        })
+    }
+
+    pub fn remove_account(&mut self, account: &Address) -> Outcome<()> {
+        let account = self.existing(account)?;
+        if account == self.owner {
+            let words = format!("{account} is the owner's account (email: in box.yaml) and stays");
+            return Err(Refusal::new(Kind::Conflict, words));
+        }
+        let leading = self.addresses("SELECT address FROM alias WHERE target = ?1", params![account.to_string()])?;
+        for alias in leading {
+            if self.targets(&alias)?.len() == 1 {
+                let words = format!("the alias {alias} leads to it alone; first: mailstead alias remove {alias}");
+                return Err(Refusal::new(Kind::Conflict, words));
+            }
+        }
+        self.change(&format!("account {account} removed"), |transaction| {
+            transaction.execute("DELETE FROM alias WHERE target = ?1", [account.to_string()])?;
+            transaction.execute("DELETE FROM account WHERE address = ?1", [account.to_string()]).map(drop)
+        })
+    }
+
+    /// Adds an alias, or replaces where it leads.
+    pub fn add_alias(&mut self, address: &Address, targets: &[Address]) -> Outcome<()> {
+        let alias = plain(address)?;
+        if self.hash(&alias)?.is_some() {
+            return Err(Refusal::new(Kind::Conflict, format!("{alias} is an account")));
+        }
+        let mut accounts = BTreeSet::new();
+        for target in targets {
+            accounts.insert(self.target(target)?);
+        }
+        if accounts.is_empty() || accounts.len() > MAX_ALIAS_TARGETS {
+            let words = format!("an alias leads to between one and {MAX_ALIAS_TARGETS} accounts");
+            return Err(Refusal::new(Kind::Invalid, words));
+        }
+        self.change(&format!("alias {alias} set"), |transaction| {
+            transaction.execute("DELETE FROM alias WHERE address = ?1", [alias.to_string()])?;
+            let mut insert = transaction.prepare("INSERT INTO alias (address, target) VALUES (?1, ?2)")?;
+            for account in &accounts {
+                insert.execute([alias.to_string(), account.to_string()])?;
+            }
+            Ok(())
+        })
+    }
+
+    pub fn remove_alias(&mut self, address: &Address) -> Outcome<()> {
+        let alias = address.account();
+        if self.targets(&alias)?.is_empty() {
+            let required = REQUIRED.contains(&alias.local()) && self.domains()?.contains(alias.domain());
+            let words = match required {
+                true => format!("{alias} is required by the mail standards and always leads to {}", self.owner),
+                false => format!("there is no alias {alias}; see: mailstead alias list"),
+            };
+            return Err(Refusal::new(Kind::NotFound, words));
+        }
+        self.change(&format!("alias {alias} removed"), |transaction| {
+            transaction.execute("DELETE FROM alias WHERE address = ?1", [alias.to_string()]).map(drop)
+        })
+    }
+
+    /// A consistent copy into `file`, which must not exist.
+    pub fn copy_to(&self, file: &Path) -> rusqlite::Result<()> {
+        self.connection.backup("main", file, None::<fn(rusqlite::backup::Progress)>)
+    }
+
+    fn targets(&self, alias: &Address) -> Outcome<Vec<Address>> {
+        self.addresses("SELECT target FROM alias WHERE address = ?1 ORDER BY target", params![alias.to_string()])
+    }
+
+    fn target(&self, address: &Address) -> Outcome<Address> {
+        let account = address.account();
+        if self.hash(&account)?.is_some() {
+            return Ok(account);
+        }
+        let words = format!(
+            "{account} is not an account of this box, and forwarding to other servers is not supported yet; \
+             see: mailstead user list"
+        );
+        Err(Refusal::new(Kind::NotFound, words))
+    }
+
+    fn existing(&self, address: &Address) -> Outcome<Address> {
+        let account = address.account();
+        match self.hash(&account)? {
+            Some(_) => Ok(account),
+            None => {
+                let words = format!("there is no account {account}; see: mailstead user list");
+                Err(Refusal::new(Kind::NotFound, words))
+            }
+        }
+    }
+
+    fn addresses(&self, sql: &str, with: &[&dyn rusqlite::ToSql]) -> Outcome<Vec<Address>> {
+        let mut query = self.connection.prepare_cached(sql).map_err(Refusal::internal)?;
+        let rows = query.query_map(with, |row| row.get::<_, String>(0)).map_err(Refusal::internal)?;
+        rows.map(|row| Address::parse(&row.map_err(Refusal::internal)?).map_err(Refusal::internal)).collect()
+    }
+
+    /// One transaction with its line in the audit log.
+    fn change(&mut self, what: &str, act: impl FnOnce(&rusqlite::Transaction) -> rusqlite::Result<()>) -> Outcome<()> {
+        let time = i64::try_from(base::time::now_unix()).unwrap_or(0);
+        let commit = || {
+            let transaction = self.connection.transaction()?;
+            act(&transaction)?;
+            transaction.execute("INSERT INTO audit (time, what) VALUES (?1, ?2)", params![time, what])?;
+            let oldest = "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1";
+            transaction.execute(oldest, [MAX_AUDIT_LINES])?;
+            transaction.commit()
+        };
+        commit().map_err(Refusal::internal)?;
+        tracing::info!("{what}");
+        Ok(())
+    }
+}
+
+/// The account form of an address that is to be created; a tag in it is a mistake.
+fn plain(address: &Address) -> Outcome<Address> {
+    if address.local().contains('+') {
+        let words = format!("{address} has a +tag; every account gets mail for all its tags by itself");
+        return Err(Refusal::new(Kind::Invalid, words));
+    }
+    if !address.domain().is_dotted() {
+        return Err(Refusal::new(Kind::Invalid, format!("{address}: the domain has no dot")));
+    }
+    Ok(address.account())
+}

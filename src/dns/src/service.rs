@@ -1,0 +1,88 @@
+//! The dns door: one `match` over its requests.
+
+use crate::records::ZoneFacts;
+use crate::{DnsError, keys, publish};
+use base::config::LETS_ENCRYPT;
+use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths, Role};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+use wire::dns::{Ds, Request};
+use wire::{Answer, Client, Kind, Refusal, Serve, directory, filter};
+
+pub struct Dns {
+    paths: Paths,
+    config: BoxConfig,
+    client: Client,
+    /// One publication at a time.
+    publishing: Mutex<()>,
+}
+
+impl Dns {
+    pub fn new(paths: Paths, config: BoxConfig) -> Self {
+        let client = Client::new(paths.clone());
+        Self { paths, config, client, publishing: Mutex::new(()) }
+    }
+
+    /// What the records follow from, asked of those who know.
+    async fn facts(&self) -> Result<ZoneFacts, DnsError> {
+        let domains = self.client.ask(&directory::Domains {}).await?;
+        self.client.ask(&filter::EnsureKeys { domains: domains.clone() }).await?;
+        let dkim = self.client.ask(&filter::DkimKeys { domains: domains.clone() }).await?;
+        let host = HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))?;
+        let ca = (self.config.acme.directory == LETS_ENCRYPT).then(|| "letsencrypt.org".to_owned());
+        let tls_key = tls_key(&self.paths);
+        Ok(ZoneFacts { hostname: self.config.hostname.clone(), host, domains, dkim, tls_key, ca })
+    }
+
+    async fn publish(&self, dry_run: bool) -> Result<Vec<Domain>, DnsError> {
+        if self.config.dns == DnsMode::External {
+            return Ok(Vec::new());
+        }
+        let _one = self.publishing.lock().await;
+        let facts = self.facts().await?;
+        publish::publish(&self.paths, &facts, base::time::now_unix(), dry_run)
+    }
+
+    async fn ds(&self, domain: &Domain) -> Result<Ds, Refusal> {
+        if self.config.dns == DnsMode::External {
+            let words = "the DNS of this box is kept elsewhere (dns: external), so it has no DS record";
+            return Err(Refusal::new(Kind::Invalid, words));
+        }
+        let zones = self.facts().await.map_err(refusal)?.zones();
+        if !zones.contains(domain) {
+            let list = zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(", ");
+            return Err(Refusal::new(Kind::NotFound, format!("{domain} is not a zone of this box; it has: {list}")));
+        }
+        let key = keys::load_or_create(&self.paths.dns(), domain).map_err(refusal)?;
+        Ok(keys::ds(domain, &key))
+    }
+}
+
+fn refusal(error: DnsError) -> Refusal {
+    let kind = match &error {
+        DnsError::Neighbour(neighbour) if neighbour.is_passing() => Kind::Busy,
+        _ => Kind::Internal,
+    };
+    tracing::error!("{error}");
+    Refusal::new(kind, error.to_string())
+}
+
+/// SHA-256 of the served certificate's public key (TLSA 3 1 1, RFC 6698 §2.1), if there is one already.
+fn tls_key(paths: &Paths) -> Option<String> {
+    let der = CertificateDer::from_pem_file(paths.tls().join("chain.pem")).ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+    Some(hex::encode(Sha256::digest(certificate.tbs_certificate.subject_pki.raw)))
+}
+
+impl Serve for Dns {
+    type Request = Request;
+
+    async fn answer(&self, _peer: Role, request: Request, _body: Vec<u8>) -> Result<Answer, Refusal> {
+        match request {
+            Request::Records(ask) => ask.answer(self.facts().await.map_err(refusal)?.records()),
+            Request::Publish(ask) => ask.answer(self.publish(ask.dry_run).await.map_err(refusal)?),
+            Request::DelegationSigners(ask) => ask.answer(vec![self.ds(&ask.domain).await?]),
+        }
+    }
+}

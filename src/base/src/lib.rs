@@ -8,6 +8,7 @@ pub mod durable;
 pub mod endpoints;
 pub mod facts;
 pub mod logging;
+pub mod names;
 pub mod paths;
 pub mod role;
 pub mod secret;

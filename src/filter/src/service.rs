@@ -1,0 +1,125 @@
+//! The filter's door: one `match` over its requests.
+
+use crate::authenticate::{Identity, authenticate};
+use crate::classifier::Classifier;
+use crate::keys::Keys;
+use crate::limits::MAX_LEARNED;
+use crate::rules::{Facts, reasons};
+use crate::tokens::tokens;
+use crate::{FilterError, verdict};
+use base::{BoxConfig, Domain, Paths, Role};
+use mail_auth::{AuthenticatedMessage, MessageAuthenticator};
+use mail_parser::MessageParser;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use wire::doors::Snapshot;
+use wire::filter::{Judge, Learn, Request, Signed, Verdict};
+use wire::{Answer, Client, Kind, Refusal, Serve, directory};
+
+pub struct Filter {
+    paths: Paths,
+    config: BoxConfig,
+    client: Client,
+    authenticator: MessageAuthenticator,
+    classifier: Mutex<Classifier>,
+    keys: Keys,
+}
+
+impl Filter {
+    pub fn new(
+        paths: Paths,
+        config: BoxConfig,
+        authenticator: MessageAuthenticator,
+        classifier: Classifier,
+        keys: Keys,
+    ) -> Self {
+        let client = Client::new(paths.clone());
+        Self { paths, config, client, authenticator, classifier: Mutex::new(classifier), keys }
+    }
+
+    fn classifier(&self) -> MutexGuard<'_, Classifier> {
+        self.classifier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn judge(&self, ask: &Judge, raw: &[u8]) -> Result<Verdict, Refusal> {
+        // Without the list of our domains a forgery of one of us could not be told, so the sender comes again.
+        let own = self
+            .client
+            .ask(&directory::Domains {})
+            .await
+            .map_err(|error| Refusal::new(Kind::Busy, error.to_string()))?;
+        let (identity, field) = self.identify(ask, raw).await;
+        // Parsing and counting words is work for the processor, a millisecond or so for most mail.
+        let probability = self.classifier().probability(&tokens(raw));
+        let message = MessageParser::new().parse(raw);
+        let is_list = message.as_ref().is_some_and(|message| message.list_id().is_some());
+        let facts = Facts { ask, identity: &identity, raw, message: message.as_ref(), probability };
+        let verdict = verdict::decide(ask, &identity, &own, is_list, reasons(&facts), &field);
+        tracing::info!(
+            "mail from {} ({}): {:?}, score {:.1}",
+            ask.sender.as_ref().map_or("<>".to_owned(), ToString::to_string),
+            ask.client,
+            verdict.action,
+            verdict.score
+        );
+        Ok(verdict)
+    }
+
+    async fn identify(&self, ask: &Judge, raw: &[u8]) -> (Identity, String) {
+        match AuthenticatedMessage::parse(raw) {
+            Some(message) => authenticate(&self.authenticator, &self.config.hostname, ask, &message).await,
+            None => {
+                let field = format!("Authentication-Results: {}; none\r\n", self.config.hostname);
+                (Identity { unsure: false, ..Identity::unknown(None) }, field)
+            }
+        }
+    }
+
+    fn learn(&self, ask: &Learn, raw: &[u8]) -> Result<(), Refusal> {
+        if raw.len() > MAX_LEARNED {
+            return Ok(());
+        }
+        self.classifier().learn(&tokens(raw), ask.spam).map_err(Refusal::internal)?;
+        tracing::info!("learned from {} that a message is {}", ask.account, if ask.spam { "junk" } else { "wanted" });
+        Ok(())
+    }
+
+    fn ensure(&self, domains: &[Domain]) -> Result<Vec<Domain>, FilterError> {
+        let mut fresh = Vec::new();
+        for domain in domains {
+            if self.keys.ensure(domain)? {
+                fresh.push(domain.clone());
+            }
+        }
+        Ok(fresh)
+    }
+
+    fn sign(&self, domain: &Domain, raw: &[u8]) -> Result<Signed, FilterError> {
+        self.keys.ensure(domain)?;
+        Ok(Signed { headers: self.keys.sign(domain, raw)? })
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Refusal> {
+        let file = self.paths.filter().join("spam.db.snapshot");
+        base::durable::remove(&file).map_err(Refusal::internal)?;
+        self.classifier().copy_to(&file).map_err(Refusal::internal)?;
+        Ok(Snapshot { file })
+    }
+}
+
+impl Serve for Filter {
+    type Request = Request;
+
+    async fn answer(&self, _peer: Role, request: Request, body: Vec<u8>) -> Result<Answer, Refusal> {
+        match request {
+            Request::Judge(ask) => ask.answer(self.judge(&ask, &body).await?),
+            Request::Sign(ask) => ask.answer(self.sign(&ask.domain, &body).map_err(Refusal::internal)?),
+            Request::Learn(ask) => ask.answer(self.learn(&ask, &body)?),
+            Request::EnsureKeys(ask) => ask.answer(self.ensure(&ask.domains).map_err(Refusal::internal)?),
+            Request::DkimKeys(ask) => {
+                let keys: Result<Vec<_>, _> = ask.domains.iter().map(|domain| self.keys.public(domain)).collect();
+                ask.answer(keys.map_err(Refusal::internal)?.concat())
+            }
+            Request::TakeSnapshot(ask) => ask.answer(self.snapshot()?),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The filter as its neighbours meet it: through the socket, with a directory that knows one domain and no DNS.
+
+use base::{Address, BoxConfig, DnsMode, Domain, Paths, Role};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::filter::{Action, DkimKeys, EnsureKeys, Judge, Learn, Sign};
+use wire::{Answer, Client, Kind, Refusal, Serve, directory};
+
+struct OneDomain;
+
+impl Serve for OneDomain {
+    type Request = directory::Request;
+    async fn answer(&self, _: Role, request: Self::Request, _: Vec<u8>) -> Result<Answer, Refusal> {
+        match request {
+            directory::Request::Domains(ask) => ask.answer(vec![domain("example.org")]),
+            _ => Err(Refusal::new(Kind::Invalid, "not asked for here")),
+        }
+    }
+}
+
+fn domain(text: &str) -> Domain {
+    Domain::parse(text).unwrap()
+}
+
+async fn running() -> (tempfile::TempDir, Client) {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = Paths::under(dir.path());
+    std::fs::create_dir_all(paths.etc()).unwrap();
+    let owner = Address::parse("ann@example.org").unwrap();
+    let mut config = BoxConfig::new(owner, domain("box.example.org"), DnsMode::Box);
+    let resolver = Some(broken_resolver().await);
+    config.demo = Some(base::config::DemoOptions { base_port: 9, resolver, remote_smtp_port: 25 });
+    config.save(&paths).unwrap();
+    let fake = paths.clone();
+    tokio::spawn(async move { wire::serve(&fake, Arc::new(OneDomain)).await });
+    tokio::spawn(filter::run(paths.clone()));
+    let client = Client::new(paths);
+    for _ in 0..500 {
+        if client.ask(&DkimKeys { domains: vec![] }).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    (dir, client)
+}
+
+/// A resolver that answers every question with SERVFAIL.
+async fn broken_resolver() -> SocketAddr {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut question = [0; 4096];
+        while let Ok((length, from)) = socket.recv_from(&mut question).await {
+            question[2] |= 0x80;
+            question[3] = 2;
+            socket.send_to(&question[..length], from).await.unwrap();
+        }
+    });
+    address
+}
+
+fn from_loopback() -> Judge {
+    Judge {
+        client: "127.0.0.1".parse().unwrap(),
+        helo: "mail.peer.org".into(),
+        sender: Address::parse("x@peer.org").ok(),
+        recipients: vec![],
+        tls: true,
+    }
+}
+
+const LETTER: &[u8] = b"From: x@peer.org\r\nDate: Sat, 21 Nov 2026 08:00:00 +0000\r\nMessage-ID: <1@peer.org>\r\nSubject: minutes\r\n\r\nThanks, I think the patch to the kernel project list was fine.\r\n";
+
+#[tokio::test]
+async fn keys_are_made_once_and_both_sign() {
+    let (_dir, client) = running().await;
+    let domains = vec![domain("example.org")];
+    assert_eq!(client.ask(&EnsureKeys { domains: domains.clone() }).await.unwrap().len(), 1);
+    assert!(client.ask(&EnsureKeys { domains: domains.clone() }).await.unwrap().is_empty());
+    let keys = client.ask(&DkimKeys { domains }).await.unwrap();
+    assert!(keys[0].txt.starts_with("v=DKIM1; k=rsa; p=MIIB") && keys[1].txt.starts_with("v=DKIM1; k=ed25519; p="));
+    let (signed, _) = client.ask_with_body(&Sign { domain: domain("example.org") }, LETTER).await.unwrap();
+    assert_eq!(signed.headers.matches("DKIM-Signature:").count(), 2);
+    assert!(signed.headers.contains("a=rsa-sha256") && signed.headers.contains("a=ed25519-sha256"));
+}
+
+#[tokio::test]
+async fn spam_goes_to_junk_and_a_letter_does_not_even_without_dns() {
+    let (_dir, client) = running().await;
+    let (verdict, _) = client.ask_with_body(&from_loopback(), LETTER).await.unwrap();
+    assert_eq!(verdict.action, Action::Accept, "{verdict:?}");
+    assert!(verdict.headers.contains("Authentication-Results: box.example.org"));
+    let gtube = [LETTER, b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"].concat();
+    let (verdict, _) = client.ask_with_body(&from_loopback(), &gtube).await.unwrap();
+    assert_eq!(verdict.action, Action::Junk);
+}
+
+#[tokio::test]
+async fn what_a_reader_moves_to_junk_is_known_next_time() {
+    let (_dir, client) = running().await;
+    let letter = b"From: x@peer.org\r\nSubject: greenhouse\r\n\r\nTomatoes basil cucumbers pumpkins zucchini lettuce radish.\r\n";
+    let words = async || {
+        let (verdict, _) = client.ask_with_body(&from_loopback(), letter).await.unwrap();
+        verdict.reasons.into_iter().find(|reason| reason.rule == "words").unwrap()
+    };
+    let before = words().await.score;
+    let learn = Learn { account: Address::parse("ann@example.org").unwrap(), spam: true };
+    client.ask_with_body(&learn, letter).await.unwrap();
+    let after = words().await;
+    assert!(after.score > before, "{before} became {after:?}");
+}

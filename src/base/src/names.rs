@@ -1,4 +1,4 @@
-//! Asking the box's own resolver. Validation is left to it; hickory is a plain stub here.
+//! Asking the box's own resolver, which validates; hickory is a plain stub here.
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
@@ -22,7 +22,6 @@ pub fn config(resolver: SocketAddr) -> (ResolverConfig, ResolverOpts) {
     options.attempts = 2;
     options.edns0 = true;
     options.ndots = 0;
-    options.validate = false;
     options.use_hosts_file = ResolveHosts::Never;
     (ResolverConfig::from_parts(None, vec![], vec![server]), options)
 }

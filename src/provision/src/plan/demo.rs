@@ -1,0 +1,60 @@
+//! The plan of a demo: what a live machine has in files, below one folder and on high ports.
+
+use super::files::text;
+use super::{Item, Plan, PlanFacts, Stage, folders, keys};
+use crate::ProvisionError;
+use crate::templates::{self, render};
+use base::{Endpoints, Role};
+use minijinja::context;
+
+pub fn plan(facts: &PlanFacts) -> Result<Plan, ProvisionError> {
+    let mut plan = Plan::default();
+    let host = serde_json::to_string_pretty(&facts.host)
+        .map_err(|error| ProvisionError::Refused(format!("the host's facts cannot be written: {error}")))?;
+    folders(&mut plan);
+    for role in Role::DAEMONS {
+        let path = format!("/run/mailstead/{role}");
+        let (owner, group) = (role.user(), role.user());
+        plan.add(Stage::Users, Item::Folder { path, owner, group, mode: 0o755 });
+    }
+    plan.file(Stage::Keys, "/etc/mailstead/host.json", host + "\n");
+    keys(&mut plan);
+    plan.file(Stage::Files, "/var/lib/mailstead/www/mta-sts.txt", facts.mta_sts_policy.clone());
+    plan.file(Stage::Files, "/etc/nginx/nginx.conf", nginx(facts)?);
+    plan.file(Stage::Files, "/etc/nsd/nsd.conf", nsd(facts)?);
+    plan.file(Stage::Files, "/etc/unbound/unbound.conf", unbound(facts)?);
+    Ok(plan)
+}
+
+fn nginx(facts: &PlanFacts) -> Result<String, ProvisionError> {
+    let (paths, endpoints) = (&facts.paths, Endpoints::of(&facts.config));
+    render(
+        templates::NGINX,
+        context! {
+            demo => true, run => text(&paths.run()), log => text(&paths.log()), http_port => endpoints.http.port,
+            https_port => endpoints.https.port, ipv6 => false, tls => text(&paths.tls()),
+            acme => text(&paths.acme_challenges()), www => text(&paths.on_host("/var/lib/mailstead/www")),
+            hostname => facts.config.hostname.as_str(), web_socket => text(&paths.socket(Role::Web, "web")),
+        },
+    )
+}
+
+fn nsd(facts: &PlanFacts) -> Result<String, ProvisionError> {
+    let (paths, endpoints) = (&facts.paths, Endpoints::of(&facts.config));
+    render(
+        templates::NSD,
+        context! { demo => true, bind => ["127.0.0.1"], port => endpoints.dns.port, run => text(&paths.run()),
+                   log => text(&paths.log()), control => text(&paths.run().join("nsd.ctl")),
+                   zones => text(&paths.zones()) },
+    )
+}
+
+fn unbound(facts: &PlanFacts) -> Result<String, ProvisionError> {
+    let (paths, endpoints) = (&facts.paths, Endpoints::of(&facts.config));
+    let zone = facts.config.email.domain().as_str();
+    render(
+        templates::UNBOUND,
+        context! { demo => true, port => endpoints.resolver.port(), ipv6 => false, demo_zones => [zone],
+                   run => text(&paths.run()), log => text(&paths.log()), nsd_port => endpoints.dns.port },
+    )
+}

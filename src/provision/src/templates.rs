@@ -1,0 +1,34 @@
+//! The templates, carried inside the program, and the values they are rendered with.
+//!
+//! None of the formats is escaped by minijinja, so every value that goes in is of a type that cannot hold a quote or a
+//! line end: names, addresses, numbers, paths that the program itself chose.
+
+use crate::ProvisionError;
+use minijinja::{Environment, UndefinedBehavior};
+
+macro_rules! templates {
+    ($($const:ident = $name:literal;)*) => {
+        $(pub const $const: (&str, &str) = ($name, include_str!(concat!("../../../templates/", $name)));)*
+    };
+}
+
+templates! {
+    NGINX = "nginx.conf";
+    NSD = "nsd.conf";
+    UNBOUND = "unbound.conf";
+    NFTABLES = "nftables.conf";
+    ROLE_SERVICE = "role.service";
+    ROLE_TIMER = "role.timer";
+    HANDOVER_PATH = "handover.path";
+    HANDOVER_SERVICE = "handover.service";
+}
+
+/// Renders a template; a value that it names and does not get is an error.
+pub fn render(template: (&'static str, &'static str), values: minijinja::Value) -> Result<String, ProvisionError> {
+    let (name, source) = template;
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_trim_blocks(false);
+    environment.set_keep_trailing_newline(true);
+    environment.render_str(source, values).map_err(|error| ProvisionError::Template(name, error))
+}

@@ -50,6 +50,7 @@ def parser():
         box.add_argument("--suite", choices=settings.SUITES)
         box.add_argument("--disk", help="a small disk, like 900m")
         box.add_argument("--ram", default=settings.BOX_RAM)
+        box.add_argument("--durable", action="store_true", help="fsync reaches the disk (for measurements)")
     copy = add("copy", "copy a file of this machine into a host")
     copy.add_argument("source")
     copy.add_argument("target", metavar="HOST:PATH")
@@ -90,7 +91,7 @@ def act(args, world):
                 raise WorldError("which command?")
             _become(world.host(args.host).command_line(args.argv, terminal=sys.stdin.isatty()))
         case "box" | "reset":
-            host = world.box(args.host, suite=args.suite, disk=args.disk, ram=args.ram)
+            host = world.box(args.host, suite=args.suite, disk=args.disk, ram=args.ram, durable=args.durable)
             print(f"{host.name} runs: {host.ipv4} {host.ipv6}")
         case "copy":
             name, _, path = args.target.partition(":")

@@ -54,7 +54,7 @@ inet_interfaces = all
 inet_protocols = all
 maillog_file = /var/log/postfix.log
 virtual_mailbox_domains = peer.org stranger.peer.org
-virtual_mailbox_maps = pcre:/etc/postfix/mailboxes
+virtual_mailbox_maps = texthash:/etc/postfix/mailboxes
 virtual_mailbox_base = /var/mail/peer
 virtual_uid_maps = static:5000
 virtual_gid_maps = static:5000
@@ -84,9 +84,10 @@ smtp_connection_cache_on_demand = no
 """
 
 # Who has a mailbox at the peer. Everyone else is an unknown user.
-POSTFIX_MAILBOXES = """\
-/^(friend|other|postmaster|abuse|dmarc|tlsrpt|nobody)@(peer|stranger\\.peer)\\.org$/ $1/
-"""
+MAILBOXES = ("friend", "other", "postmaster", "abuse", "dmarc", "tlsrpt", "nobody")
+POSTFIX_MAILBOXES = "".join(
+    f"{user}@{domain} {user}/\n" for user in MAILBOXES for domain in ("peer.org", "stranger.peer.org")
+)
 
 # Addresses that answer as their names say.
 POSTFIX_ANSWERS = """\

@@ -114,7 +114,11 @@ class World:
 
     def _make(self, place):
         network.create(self.name, place)
-        self.host(place.name).mount([images.net_image()])
+        host = self.host(place.name)
+        host.mount([images.net_image()])
+        # knotd and others ask for their own name at the start, when no resolver answers yet.
+        hosts = f"127.0.0.1 localhost\n::1 localhost\n{place.ipv4} {place.fqdn} {place.name}\n"
+        host.path("/etc/hosts").write_text(hosts)
 
     def _run_service(self, name, script):
         host = self.host(name)
@@ -159,10 +163,13 @@ class World:
 
     # --- boxes
 
-    def box(self, name="box", suite=None, disk=None, ram=settings.BOX_RAM, snapshot=None, hostname=None):
+    def box(
+        self, name="box", suite=None, disk=None, ram=settings.BOX_RAM, snapshot=None, hostname=None, durable=False
+    ):
         """Boots a pristine box (in place of the one of that name), or one that continues from a snapshot.
 
         `disk`: its file system has only so many bytes (like "900m"). `ram`: the limit of its control group.
+        `durable`: fsync reaches the machine's disk, which matters for measurements only.
         """
         host = self.host(name)
         if not host.is_box:
@@ -175,7 +182,7 @@ class World:
         layers = [image]
         if snapshot:
             layers.insert(0, self._snapshot_folder(snapshot))
-        host.mount(layers, disk)
+        host.mount(layers, disk, durable)
         if not snapshot:
             host.path("/etc/hostname").write_text(f"{hostname or name}\n")
             host.path("/etc/hosts").write_text(

@@ -274,7 +274,8 @@ class Host:
 
     def listing(self, *folders):
         """Every path below the folders with type, mode, owner, size and link target: to show that nothing changed."""
-        command = "find \"$@\" -printf '%p %y %m %U:%G %s %l\\n' 2>/dev/null | sort"
+        # A folder's size says nothing: it differs between the layers of a disk.
+        command = "find \"$@\" \\( -type d -printf '%p %y %m %U:%G\\n' -o -printf '%p %y %m %U:%G %s %l\\n' \\) 2>/dev/null | sort"
         return self._enter(["sh", "-c", command, "sh", *folders], check=False).out
 
 

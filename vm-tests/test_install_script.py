@@ -3,6 +3,7 @@
 The program inside these releases is a small shell script, so nothing needs to be built.
 """
 
+import hashlib
 import re
 
 import pytest
@@ -189,8 +190,6 @@ def test_an_artifact_of_the_same_size_with_other_content_is_refused(mirror, refu
 
 
 def test_an_archive_with_anything_but_the_program_is_refused(mirror, signer, refused):
-    import hashlib
-
     packed = releases.archive(PROGRAM, "../../../etc/cron.d/mailstead")
     name = "mailstead-1.2.0-x86_64.tar.gz"
     (mirror / "1.2.0" / name).write_bytes(packed)
@@ -309,3 +308,59 @@ def test_help_says_what_it_does(box, install):
     assert result.ok
     for word in ("SYNOPSIS", "--no-setup", "--demo", "MAILSTEAD_RELEASES", "MAILSTEAD_PUBKEY"):
         assert word in result.out
+
+
+CARGO = """#!/bin/bash
+[ "$1" = --version ] && { echo "cargo 1.${CARGO_MINOR:-95}.0"; exit; }
+folder=debug; [[ " $* " = *" --release "* ]] && folder=release
+mkdir -p target/$folder
+printf '#!/bin/sh\\necho "built by %s with: %s; called by $(id -un) with: $*"\\n' "$(id -un)" "$*" > target/$folder/mailstead
+chmod 755 target/$folder/mailstead
+"""
+
+
+@pytest.fixture
+def checkout(box):
+    """Something like a checkout of the source, with a stand-in for cargo, a compiler and installed packages."""
+    box.run("id jane >/dev/null 2>&1 || useradd -m jane")
+    box.write("/home/jane/mailstead/install.sh", (CHECKOUT / "install.sh").read_text(), 0o755)
+    box.write("/home/jane/mailstead/Cargo.toml", '[workspace.package]\nversion = "3.1.4"\n')
+    box.write("/usr/local/bin/cargo", CARGO, 0o755)
+    box.write("/usr/local/bin/cc", "#!/bin/sh\n", 0o755)
+    box.write("/usr/local/bin/dpkg-query", "#!/bin/sh\necho install ok installed\n", 0o755)
+    box.run("mkdir -p /home/jane/mailstead/src/mailstead && chown -R jane /home/jane && rm -rf /opt/mailstead")
+    yield "/home/jane/mailstead"
+    box.run("userdel -r jane; rm -rf /usr/local/bin/cargo /usr/local/bin/cc /usr/local/bin/dpkg-query", check=False)
+
+
+def test_a_checkout_is_built_and_installed(box, checkout):
+    result = box.run(f"cd {checkout} && ./install.sh --yes")
+    assert "built by root with: build --release --locked --ignore-rust-version;" in result.out
+    assert "called by root with: setup --yes" in result.out
+    assert installed(box) == ["3.1.4"]
+
+
+def test_a_checkout_is_built_as_the_user_who_called_sudo(box, checkout):
+    result = box.run(f"cd / && SUDO_USER=jane MAILSTEAD_PROFILE=dev {checkout}/install.sh --yes")
+    assert "built by jane with: build --locked --ignore-rust-version;" in result.out
+    assert "called by root with: setup --yes" in result.out
+
+
+def test_the_demo_runs_as_an_ordinary_user(box, checkout):
+    result = box.run(f"cd {checkout} && SUDO_USER=jane ./install.sh --demo /tmp/demo")
+    assert "called by jane with: demo /tmp/demo" in result.out
+    result = box.run(f"cd {checkout} && runuser -u jane -- ./install.sh --demo /tmp/demo")
+    assert "called by jane with: demo /tmp/demo" in result.out
+    assert installed(box) == []
+
+
+def test_an_old_compiler_is_refused(box, checkout):
+    result = box.run(f"cd {checkout} && CARGO_MINOR=94 ./install.sh --yes", check=False)
+    assert not result.ok
+    assert result.err.startswith("mailstead: building needs Rust 1.95 or newer"), result
+    assert installed(box) == []
+
+
+def test_the_demo_without_a_checkout_says_what_it_needs(install):
+    result = install("--demo")
+    assert not result.ok and "needs a checkout" in result.err

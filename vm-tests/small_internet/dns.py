@@ -82,8 +82,8 @@ START = "mkdir -p /run/knot && exec knotd -c /etc/knot/knot.conf"
 class Names:
     """The registrar, the VPS provider and the blocklist: whoever can change names in the world."""
 
-    def __init__(self, host):
-        self._host = host
+    def __init__(self, host, resolver):
+        self._host, self._resolver = host, resolver
 
     def _knotc(self, *words, check=True):
         return self._host.run("knotc", "-c", "/etc/knot/knot.conf", "-b", *words, timeout=20, check=check)
@@ -100,6 +100,12 @@ class Names:
         except WorldError:
             self._knotc("zone-abort", zone, check=False)
             raise
+        self._forget(name for name, _, *_ in [*put, *unset])
+
+    def _forget(self, names):
+        """Has the world's resolver look up these names anew; keys and failures would stay a minute otherwise."""
+        for name in set(names):
+            self._resolver.run("unbound-control", "-q", "flush_zone", name, timeout=10)
 
     def delegate(self, domain, ns, glue=(), ds=()):
         """What an owner enters at the registrar. `glue`: "name=address"; `ds`: "tag algorithm digest-type digest"."""
@@ -136,9 +142,10 @@ class Names:
         self._knotc("zone-begin", zone)
         self._knotc("zone-unset", zone, name, kind, check=False)
         for value in data:
-            words = [value] if kind == "TXT" else str(value).split()
+            words = [f'"{value}"'] if kind == "TXT" else str(value).split()
             self._knotc("zone-set", zone, name, str(zones.TTL), kind, *words)
         self._knotc("zone-commit", zone)
+        self._forget([name])
 
     def _listing(self, address):
         for suffix in (".in-addr.arpa.", ".ip6.arpa."):

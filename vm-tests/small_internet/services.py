@@ -28,6 +28,7 @@ server:
     cache-max-negative-ttl: 0
     infra-host-ttl: 2
     aggressive-nsec: no
+    val-bogus-ttl: 1
     val-log-level: 2
     edns-buffer-size: 1232
 remote-control:

@@ -28,7 +28,7 @@ class World:
         self.name, self._say = name, say
         self.folder = settings.CACHE / "worlds" / name
         self._authority = authority.Authority(self.folder / "authority")
-        self.names = dns.Names(self.host("dns"))
+        self.names = dns.Names(self.host("dns"), self.host("resolver"))
 
     # --- hosts
 

@@ -9,7 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from small_internet import images, settings  # noqa: E402
+from small_internet import images, product, releases, settings  # noqa: E402
+from small_internet.shell import WorldError  # noqa: E402
 from small_internet.world import World, why_not  # noqa: E402
 
 
@@ -64,3 +65,78 @@ def fresh_box(world):
     """A pristine box named `box`, of this test alone."""
     yield world.box("box")
     world.remove("box")
+
+
+# --- Mailstead in the small internet
+
+
+@pytest.fixture(scope="session")
+def signer(tmp_path_factory):
+    """The key pair that signs this run's releases."""
+    return releases.Signer(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="session")
+def program(world):
+    try:
+        return product.binary()
+    except WorldError as error:
+        pytest.fail(str(error))
+
+
+@pytest.fixture
+def mirror(world, signer, program):
+    """The release server offering the program under test as the checkout's version, and nothing else."""
+    offered = product.Mirror(world, signer)
+    world.host("releases").run("rm -rf /srv/www/releases")
+    offered.publish(product.version(), program)
+    return offered
+
+
+class FirstInstall:
+    """What the one full installation of this run left: the owner, what the screen showed, a snapshot of the box."""
+
+    def __init__(self, owner, screen):
+        self.owner, self.screen = owner, screen
+        self.dirty = False
+
+
+@pytest.fixture(scope="session")
+def first_install(world, signer, program):
+    """The install line on a fresh box, the three questions answered on a terminal; then the DS at the registrar."""
+    product.Mirror(world, signer).publish(product.version(), program)
+    box = world.box("box")
+    owner = product.Owner(world, box)
+    owner.put_key(signer)
+    owner.at_the_provider()
+    with owner.install_on_terminal() as terminal:
+        terminal.answer("(?i)e-?mail address", owner.email)
+        terminal.answer("(?i)hostname", "")  # the default: box.<domain>
+        terminal.answer("(?i)name server|DNS", "")  # the default: the box
+        terminal.expect("AGE-SECRET-KEY-", 400)
+        code = terminal.wait(60)
+        screen = terminal.seen
+    assert code == 0, screen
+    owner.learn(screen)
+    owner.wait_for_services()
+    owner.enter_ds()
+    world.snapshot("box", "installed")
+    return FirstInstall(owner, screen)
+
+
+@pytest.fixture
+def settled(world, first_install):
+    """The owner of an installed box that runs. Tests may add mail and accounts, but break nothing."""
+    owner = first_install.owner
+    if first_install.dirty or not owner.box.running:
+        world.box("box", snapshot="installed")
+        owner.wait_for_services()
+        first_install.dirty = False
+    return owner
+
+
+@pytest.fixture
+def disposable(settled, first_install):
+    """The same, for tests that change what others rely on: the next test gets the snapshot again."""
+    yield settled
+    first_install.dirty = True

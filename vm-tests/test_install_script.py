@@ -19,11 +19,6 @@ echo "this is version $(basename "$(dirname "$0")"), called with: $*"
 
 
 @pytest.fixture(scope="module")
-def signer(tmp_path_factory):
-    return releases.Signer(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture(scope="module")
 def box(world):
     """One box for all: each test must leave /opt as it found it, or says that it does not."""
     yield world.box("box")

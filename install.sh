@@ -89,7 +89,7 @@ require_root() {
 require_system() {
     [ "$(uname -s)" = Linux ] || fail "this is $(uname -s); Mailstead runs on Ubuntu 24.04 or 26.04 and Debian 12 or 13"
     local name
-    name=$(. "${OS_RELEASE:=/etc/os-release}" 2>/dev/null && printf '%s %s' "${ID:-unknown}" "${VERSION_ID:-}") ||
+    name=$(unset ID VERSION_ID && . /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-unknown}" "${VERSION_ID:-}") ||
         fail 'there is no /etc/os-release; Mailstead runs on Ubuntu 24.04 or 26.04 and Debian 12 or 13'
     case $name in
         'ubuntu 24.04' | 'ubuntu 26.04' | 'debian 12' | 'debian 13') ;;
@@ -165,7 +165,7 @@ choose_version() {
         fetch latest "$SCRATCH/latest" "$MAX_SMALL_BYTES"
         VERSION=$(tr -d ' \r\n' <"$SCRATCH/latest" | tr -cd '[:print:]' | head -c 64)
     fi
-    valid_version "$VERSION" || fail "“$VERSION” is not a version number like 1.2.3"
+    valid_version "$VERSION" || fail "'$VERSION' is not a version number like 1.2.3"
     local installed
     installed=$(installed_version)
     if [ -z "${MAILSTEAD_VERSION:-}" ] && valid_version "$installed" && lower "$VERSION" "$installed"; then

@@ -1,6 +1,6 @@
 """One control group per host, so that a host's limits are its own and its processes can be found and ended.
 
-Knows the hybrid layout (a hierarchy per controller, as in WORLD notes and older hosts) and the unified one.
+Knows the hybrid layout (a hierarchy per controller, as on older hosts) and the unified one.
 """
 
 import os

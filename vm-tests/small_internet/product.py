@@ -1,0 +1,146 @@
+"""Mailstead on a box of the small internet, as its owner sees it: the install line, the commands, the files."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from . import releases, settings
+from .shell import WorldError, wait_for
+
+MAILSTEAD = "/opt/mailstead/current/mailstead"
+INSTALL = "curl -fsSL http://releases.mailstead.org/install.sh"
+SERVICES = tuple(f"mailstead-{role}.service" for role in ("directory", "mailbox", "mta", "filter", "dns", "web"))
+TIMERS = tuple(f"mailstead-{name}.timer" for name in ("checks", "backup", "certs", "dns-sign"))
+
+
+def binary():
+    """The program under test: MAILSTEAD_BINARY, or what cargo built in this checkout."""
+    named = os.environ.get("MAILSTEAD_BINARY")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", settings.CHECKOUT / "target"))
+    for path in [Path(named)] if named else [target / "release/mailstead", target / "debug/mailstead"]:
+        if path.is_file():
+            return path
+    raise WorldError("there is no program to test: build it with `cargo build`, or name one in MAILSTEAD_BINARY")
+
+
+def version():
+    """The version of the checkout."""
+    return re.search(r'^version = "([^"]+)"', (settings.CHECKOUT / "Cargo.toml").read_text(), re.M).group(1)
+
+
+def higher(number):
+    major, minor, patch = number.split(".")
+    return f"{major}.{minor}.{int(patch) + 1}"
+
+
+class Owner:
+    """The owner of a box: the answers they give, and what they learn from the last screen."""
+
+    def __init__(self, world, box, email="owner@example.com", hostname="box.example.com", dns="box"):
+        self.world, self.box = world, box
+        self.email, self.hostname, self.dns = email, hostname, dns
+        self.domain = email.partition("@")[2]
+        self.password = None
+        self.recovery_key = None
+
+    def environment(self):
+        """How the install line is told of the small internet: its releases' key, its ACME authority."""
+        return {
+            "MAILSTEAD_RELEASES": "http://releases.mailstead.org/releases",
+            "MAILSTEAD_PUBKEY": "/root/release-key.pem",
+            "MAILSTEAD_ACME_DIRECTORY": settings.ACME_DIRECTORY,
+            "MAILSTEAD_ACME_CA": settings.ACME_CA_FILE,
+        }
+
+    def answers(self):
+        return ["--email", self.email, "--hostname", self.hostname, "--dns", self.dns, "--yes"]
+
+    def at_the_provider(self):
+        """What the owner has done before: reverse names at the VPS provider, name servers and glue at the registrar."""
+        for address in (self.box.ipv4, self.box.ipv6):
+            self.world.names.ptr(address, self.hostname)
+        if self.dns == "box":
+            self._delegate(ds=())
+
+    def _delegate(self, ds):
+        servers = [f"ns{n}.{self.hostname}" for n in (1, 2)]
+        glue = [f"{name}={address}" for name in servers for address in (self.box.ipv4, self.box.ipv6)]
+        self.world.names.delegate(self.domain, servers, glue, ds)
+
+    def put_key(self, signer):
+        self.box.write("/root/release-key.pem", signer.public)
+
+    def install(self, *arguments, check=True, timeout=300):
+        """The install line without a terminal."""
+        line = f"{INSTALL} | bash -s -- {' '.join(arguments or self.answers())}"
+        return self.box.run("bash", "-c", line, env=self.environment(), check=check, timeout=timeout)
+
+    def install_on_terminal(self, *arguments):
+        """The install line on a terminal; returns it."""
+        line = f"{INSTALL} | bash -s -- {' '.join(arguments)}"
+        return self.box.terminal("bash", "-c", line, env=self.environment())
+
+    def learn(self, screen):
+        """Takes the password and the recovery key from the last screen of the set-up."""
+        self.password = _after("Password:", screen)
+        self.recovery_key = re.search(r"AGE-SECRET-KEY-[0-9A-Z]+", screen).group(0)
+
+    def enter_ds(self):
+        """Has the registrar publish the DS that the box names."""
+        lines = [line for line in self.run("dns", "ds", self.domain).out.splitlines() if re.search(r"\d+ \d+ \d+ ", line)]
+        self._delegate(ds=lines)
+        return lines
+
+    def run(self, *arguments, **how):
+        """A command of mailstead on the box."""
+        return self.box.run(MAILSTEAD, *arguments, **{"env": self.environment(), **how})
+
+    def add_user(self, address):
+        """Adds an account; returns its generated password."""
+        return _after("Password:", self.run("user", "add", address).out)
+
+    def records(self):
+        """What the box says its zones contain."""
+        return json.loads(self.run("dns", "records", "--json").out)
+
+    def status(self):
+        return json.loads(self.run("status", "--json", check=False).out)
+
+    def wait_for_services(self, timeout=60):
+        def all_active():
+            said = self.box.run("systemctl", "is-active", *SERVICES, check=False).out.split()
+            if said == ["active"] * len(SERVICES):
+                return True
+            raise WorldError(", ".join(f"{name} {state}" for name, state in zip(SERVICES, said) if state != "active"))
+
+        wait_for(all_active, timeout, "the services to be active", interval=0.3)
+
+    def state(self):
+        """All that must not change by an empty run: files with content hashes, enabled units, the firewall."""
+        return self.box.run(
+            "sh", "-c",
+            "find /etc /opt /usr/local -xdev -type f -exec sha256sum {} + | sort -k 2;"
+            "systemctl list-unit-files --state=enabled --no-legend; nft list ruleset | grep -v counter",
+        ).out  # fmt: skip
+
+
+def _after(label, text):
+    match = re.search(rf"{re.escape(label)}\s+(\S+)", text)
+    if not match:
+        raise WorldError(f"there is no “{label}” in:\n{text[-3000:]}")
+    return match.group(1)
+
+
+class Mirror:
+    """The release server's folder, filled with releases of the program under test."""
+
+    def __init__(self, world, signer):
+        self._host, self._signer = world.host("releases"), signer
+        self.folder = self._host.path("/srv/www/releases")
+
+    def publish(self, number, program=None):
+        """Packs, signs and offers a release."""
+        self._host.path("/srv/www/install.sh").write_text((settings.CHECKOUT / "install.sh").read_text())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        releases.pack(self.folder, self._signer, number, program or binary())

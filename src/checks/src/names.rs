@@ -227,8 +227,7 @@ mod tests {
 
         #[test]
         fn any_value_can_be_compared(kind in "(TXT|TLSA|DS|SSHFP|MX)", value in ".{0,80}") {
-            let once = canonical(&kind, &value);
-            prop_assert_eq!(canonical(&kind, &once), once);
+            prop_assert_eq!(canonical(&kind, &value), canonical(&kind, &format!(" {value} ")));
         }
     }
 }

@@ -170,10 +170,10 @@ mod tests {
 
     #[test]
     fn an_unknown_key_or_probe_is_refused_with_its_file() {
-        let good = "id: a\ntitle: t\ngroup: mail\nseverity: fatal\nprobe: {name: queue}\nwhy: w\nremedy: r\n";
+        let good = "id: a\ntitle: t\ngroup: mail\nseverity: fatal\nprobe: {name: relay}\nwhy: w\nremedy: r\n";
         assert!(read("a.yaml", good).is_ok());
         for bad in
-            [format!("{good}colour: red\n"), good.replace("queue", "horoscope"), good.replace("queue", "queue, x: 1")]
+            [format!("{good}colour: red\n"), good.replace("relay", "horoscope"), good.replace("relay", "relay, x: 1")]
         {
             assert!(read("a.yaml", &bad).unwrap_err().to_string().contains("a.yaml"), "{bad}");
         }

@@ -47,7 +47,13 @@ impl Pages {
         template.render(context! { hostname => &self.hostname, refresh => 0, title, words })
     }
 
-    pub fn status(&self, results: &[CheckResult], who: &str, token: &str, now: u64) -> Result<String, minijinja::Error> {
+    pub fn status(
+        &self,
+        results: &[CheckResult],
+        who: &str,
+        token: &str,
+        now: u64,
+    ) -> Result<String, minijinja::Error> {
         let checked = results.iter().map(|result| result.checked).max();
         let template = self.environment.get_template("status.html")?;
         template.render(context! {
@@ -182,9 +188,13 @@ mod tests {
 
     #[test]
     fn what_is_broken_comes_first_and_nothing_a_stranger_said_is_markup() {
-        let results =
-            [result("good", "Mail", State::Ok), result("odd", "Mail", State::Warning), result("bad", "Names", State::Failed)];
-        let page = Pages::new("box.example.org".into()).unwrap().status(&results, "ann@example.org", "tok", 5100).unwrap();
+        let results = [
+            result("good", "Mail", State::Ok),
+            result("odd", "Mail", State::Warning),
+            result("bad", "Names", State::Failed),
+        ];
+        let page =
+            Pages::new("box.example.org".into()).unwrap().status(&results, "ann@example.org", "tok", 5100).unwrap();
         let place = |needle: &str| page.find(needle).unwrap_or_else(|| panic!("{needle} is not on the page"));
         assert!(place("Check bad") < place("Check odd") && place("Check odd") < place("Check good"));
         assert!(page.contains("2 things need you") && page.contains("Run &lt;this&gt;"));

@@ -4,13 +4,15 @@ use crate::attempts::Attempts;
 use crate::limits::{ANSWER_WITHIN, FORM_FOR, MAX_BODY, MAX_FIELD, SESSION_FOR};
 use crate::pages::{Pages, STYLE};
 use crate::sessions::{Id, Sessions};
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Form, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::Router;
 use base::{Paths, Secret};
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,7 +26,8 @@ const SESSION: &str = "__Host-mailstead";
 /// The cookie that binds a login form to the browser that loaded it.
 const FORM: &str = "__Host-mailstead-form";
 
-const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 pub struct Panel {
     paths: Paths,
@@ -235,7 +238,8 @@ fn page(status: StatusCode, rendered: Result<String, minijinja::Error>) -> Respo
         Ok(text) => (status, Html(text)).into_response(),
         Err(error) => {
             tracing::error!("a page cannot be written: {error:#}");
-            (StatusCode::INTERNAL_SERVER_ERROR, "The page cannot be shown; the log of mailstead-web says why.").into_response()
+            (StatusCode::INTERNAL_SERVER_ERROR, "The page cannot be shown; the log of mailstead-web says why.")
+                .into_response()
         }
     }
 }

@@ -14,7 +14,7 @@ mod names;
 
 pub use inspect::{Certificate, served};
 pub use local::initial;
-pub use names::wanted;
+pub use names::{reachable, wanted};
 
 use base::{BoxConfig, Paths};
 use std::path::PathBuf;
@@ -70,6 +70,9 @@ pub async fn run(paths: Paths) -> Result<String, CertsError> {
         return Ok("a demo keeps the certificate of its own authority".to_owned());
     }
     let names = names::reachable(&paths, &config).await?;
+    if !names.iter().any(|name| name == config.hostname.as_str()) {
+        return Ok(format!("{} does not lead to this box in public DNS yet, so no certificate is asked for", config.hostname));
+    }
     let Some(why) = due(&paths, &names, base::time::now_unix())? else {
         return Ok("the certificate is good for a while".to_owned());
     };

@@ -15,7 +15,7 @@ pub fn wanted(hostname: &Domain, domains: &[Domain]) -> Vec<String> {
     std::iter::once(hostname.to_string()).chain(below).take(MAX_NAMES).collect()
 }
 
-/// Those of them that lead to this box in public DNS, and the hostname in any case.
+/// Those of them that lead to this box in public DNS.
 pub async fn reachable(paths: &Paths, config: &BoxConfig) -> Result<Vec<String>, CertsError> {
     let domains = Client::new(paths.clone()).ask(&directory::Domains {}).await?;
     let host = HostFacts::load(paths).map_err(|error| CertsError::file(&paths.host_facts(), error))?;
@@ -24,12 +24,11 @@ pub async fn reachable(paths: &Paths, config: &BoxConfig) -> Result<Vec<String>,
         .map_err(|error| CertsError::Resolver(error.to_string()))?;
     let mut names = Vec::new();
     for name in wanted(&config.hostname, &domains) {
-        let is_host = name == config.hostname.as_str();
         let leads_here = match resolver.lookup_ip(format!("{name}.")).await {
             Ok(found) => found.iter().any(|address| own.contains(&address)),
             Err(_) => false,
         };
-        if is_host || leads_here {
+        if leads_here {
             names.push(name);
         } else {
             tracing::info!("{name} does not lead to this box yet and is left out");

@@ -331,3 +331,15 @@ fn group_id(name: &str) -> Outcome<Gid> {
     let found = Group::from_name(name).map_err(|errno| ProvisionError::Command("getgrnam".into(), errno.into()))?;
     found.map(|group| group.gid).ok_or_else(|| ProvisionError::Refused(format!("there is no group {name}")))
 }
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Asks a process to end (SIGTERM); one that is gone already is fine.
+pub fn terminate(pid: u32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+    }
+}

@@ -156,6 +156,6 @@ mod tests {
             assert!(text.contains(line), "{line} is not in {text}");
         }
         assert!(!text.contains("secret body"));
-        assert!(bytes.windows(11).any(|part| part == b"Subject: h\xe9\r"));
+        assert!(bytes.windows(12).any(|part| part == b"Subject: h\xe9\r"));
     }
 }

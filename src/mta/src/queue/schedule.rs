@@ -40,8 +40,8 @@ mod tests {
     #[test]
     fn waits_double_up_to_four_hours_and_end_after_five_days() {
         let schedule = Schedule::default();
-        let middle = |tries| {
-            let wait = schedule.first.as_secs() << (tries - 1);
+        let middle = |tries: u32| {
+            let wait: u64 = schedule.first.as_secs() << (tries - 1);
             wait.min(4 * 3600) * limits::JITTER_PERCENT / 100
         };
         let wait = |tries: u32| schedule.next(0, tries, 0, middle(tries)).unwrap() / 60;

@@ -110,7 +110,7 @@ impl Spool {
     /// Octets free for this process on the queue's disk.
     pub fn free(&self) -> io::Result<u64> {
         let stat = nix::sys::statvfs::statvfs(&self.root)?;
-        Ok(u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size()))
+        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
     }
 }
 

@@ -76,3 +76,15 @@ async fn a_server_whose_tls_is_broken_gets_its_mail_without() {
     let commands: Vec<_> = heard.lines().map(|line| line.split(['=', ' ']).next().unwrap_or_default()).collect();
     assert_eq!(commands[..6], ["EHLO", "STARTTLS", "EHLO", "MAIL", "RCPT", "DATA"], "{heard}");
 }
+
+#[tokio::test]
+async fn mail_travels_in_tls_where_it_is_offered_even_if_nobody_vouches_for_the_certificate() {
+    let house = House::start().await;
+    let peer = Peer::with_tls(&house).await;
+    let mut user = house.user().await;
+    user.mail("ann@example.org", &["joe@example.net"], HELLO).await;
+    peer.message_for("joe@example.net").await;
+    let heard = peer.heard.lock().unwrap().join("\n");
+    let commands: Vec<_> = heard.lines().map(|line| line.split(['=', ' ']).next().unwrap_or_default()).collect();
+    assert_eq!(commands[..4], ["EHLO", "STARTTLS", "EHLO", "MAIL"], "{heard}");
+}

@@ -271,7 +271,7 @@ pub async fn read_message(stream: &mut (impl AsyncBufReadExt + Unpin)) -> std::i
     }
 }
 
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A client that says what it is told and checks what it hears.

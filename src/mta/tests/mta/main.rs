@@ -5,5 +5,6 @@ mod crash;
 mod delivery;
 mod house;
 mod inbound;
+mod names;
 mod peer;
 mod submission;

@@ -1,35 +1,48 @@
 //! Another mail server, as simple as can be.
 
-use crate::house::{eventually, read_message};
+use crate::house::{House, Io, eventually, read_message};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+
+type Transaction = (Vec<String>, String);
 
 #[derive(Clone, Default)]
 pub struct Peer {
     /// Recipients and message of each transaction.
-    got: Arc<Mutex<Vec<(Vec<String>, String)>>>,
+    got: Arc<Mutex<Vec<Transaction>>>,
     /// Every command that was heard.
     pub heard: Arc<Mutex<Vec<String>>>,
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Peer {
     /// Takes mail, but for `refused@` (550) and `later@` (450); offers a STARTTLS that does not work.
     pub async fn start(port: u16) -> Self {
-        let peer = Self::default();
+        Self::default().listen(port).await
+    }
+
+    /// The same with a STARTTLS that works, with a certificate that nobody vouches for.
+    pub async fn with_tls(house: &House) -> Self {
+        let tls = base::tls::server(&house.paths, base::tls::Tickets::Yes).unwrap();
+        Self { tls: Some(tls), ..Self::default() }.listen(house.remote_port).await
+    }
+
+    async fn listen(self, port: u16) -> Self {
+        let peer = self;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         let here = peer.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let peer = here.clone();
-                tokio::spawn(async move { peer.converse(stream).await });
+                tokio::spawn(async move { peer.converse(Box::new(stream)).await });
             }
         });
         peer
     }
 
-    async fn converse(&self, stream: TcpStream) -> std::io::Result<()> {
+    async fn converse(&self, stream: Box<dyn Io>) -> std::io::Result<()> {
         let mut stream = BufReader::new(stream);
         stream.write_all(b"220 mx.example.net ESMTP\r\n").await?;
         let (mut recipients, mut line) = (Vec::new(), String::new());
@@ -39,6 +52,13 @@ impl Peer {
             self.heard.lock().unwrap().push(command.clone());
             let reply: &[u8] = match command.get(..4).unwrap_or_default() {
                 "EHLO" => b"250-mx.example.net\r\n250-PIPELINING\r\n250-STARTTLS\r\n250 SIZE 1000000\r\n",
+                "STAR" if self.tls.is_some() => {
+                    stream.write_all(b"220 go\r\n").await?;
+                    let acceptor = tokio_rustls::TlsAcceptor::from(self.tls.clone().unwrap());
+                    let inner: Box<dyn Io> = Box::new(acceptor.accept(stream.into_inner()).await?);
+                    stream = BufReader::new(inner);
+                    continue;
+                }
                 "STAR" => {
                     stream.write_all(b"220 go\r\nthis is no TLS\r\n").await?;
                     return Ok(());

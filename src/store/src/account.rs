@@ -10,6 +10,7 @@ use base::durable;
 use rusqlite::{Connection, Transaction};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ pub struct Account {
     dir: PathBuf,
     inner: Mutex<Inner>,
     feed: watch::Sender<ModSeq>,
+    retired: AtomicBool,
 }
 
 /// What the lock guards.
@@ -28,7 +30,6 @@ pub(crate) struct Inner {
     pub folders: HashMap<FolderId, FolderState>,
     modseq: u64,
     modseq_reserved: u64,
-    retired: bool,
 }
 
 /// What is kept in memory of a folder.
@@ -47,10 +48,10 @@ impl Account {
         let maildir = dir.join("Maildir");
         maildir::create(&maildir, false)?;
         let conn = open_or_rebuild(dir)?;
-        let mut inner = Inner { conn, maildir, folders: HashMap::new(), modseq: 0, modseq_reserved: 0, retired: false };
+        let mut inner = Inner { conn, maildir, folders: HashMap::new(), modseq: 0, modseq_reserved: 0 };
         inner.start()?;
         let feed = watch::Sender::new(ModSeq(inner.modseq));
-        Ok(Account { dir: dir.to_owned(), inner: Mutex::new(inner), feed })
+        Ok(Account { dir: dir.to_owned(), inner: Mutex::new(inner), feed, retired: AtomicBool::new(false) })
     }
 
     pub fn dir(&self) -> &Path {
@@ -64,18 +65,21 @@ impl Account {
 
     /// Refuses all further work, so that the folder can be moved away.
     pub fn retire(&self) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).retired = true;
+        // Behind the lock, so that what is under way is finished first.
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        self.retired.store(true, Ordering::SeqCst);
+        drop(inner);
         self.feed.send_modify(|_| {});
     }
 
     /// Whether [`Account::retire`] was called.
     pub fn is_retired(&self) -> bool {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).retired
+        self.retired.load(Ordering::SeqCst)
     }
 
     pub(crate) fn lock(&self) -> Result<MutexGuard<'_, Inner>, StoreError> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.retired { Err(StoreError::Retired) } else { Ok(inner) }
+        if self.is_retired() { Err(StoreError::Retired) } else { Ok(inner) }
     }
 
     /// Lets the watchers know, after a change.

@@ -329,7 +329,7 @@ impl Inner {
 
     fn file(&mut self, id: FolderId, uid: Uid) -> Result<PathBuf, StoreError> {
         let entry = self.entry(id, uid)?.ok_or(StoreError::NoMessage)?;
-        Ok(self.path_of(id, &entry)?)
+        self.path_of(id, &entry)
     }
 
     pub fn path_of(&mut self, id: FolderId, entry: &Entry) -> Result<PathBuf, StoreError> {

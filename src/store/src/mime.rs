@@ -9,7 +9,7 @@ mod structure;
 pub use address::MailAddress;
 pub use envelope::Envelope;
 pub use header::{Field, fields, unfold};
-pub use structure::{Content, Part, Span};
+pub use structure::{Content, Part, Span, Text};
 
 use serde::{Deserialize, Serialize};
 

@@ -26,8 +26,7 @@ impl Accounts {
         let opened = cell.get_or_try_init(|| async move {
             let error_dir = dir.clone();
             let opened = tokio::task::spawn_blocking(move || {
-                durable::create_dir_all(&dir, 0o700)
-                    .map_err(|source| StoreError::Io { path: dir.clone(), source })?;
+                durable::create_dir_all(&dir, 0o700).map_err(|source| StoreError::Io { path: dir.clone(), source })?;
                 Account::open(&dir).map(Arc::new)
             });
             opened.await.map_err(|why| StoreError::Io { path: error_dir, source: std::io::Error::other(why) })?

@@ -6,9 +6,8 @@ use store::mime::{Content, Parsed, Part, fields, unfold};
 
 /// Whether a header field of the message has the text; an empty text asks whether the field is there.
 pub fn header_has(message: &[u8], field: &str, text: &str) -> bool {
-    let root = Parsed::of(message).root;
-    let found = fields(root.header.of(message)).any(|own| own.is(field) && contains(&decoded_field(own.value), text));
-    found
+    let header = Parsed::of(message).root.header.of(message);
+    fields(header).any(|own| own.is(field) && contains(&decoded_field(own.value), text))
 }
 
 /// Whether the text parts have the text.
@@ -54,9 +53,9 @@ fn part_has(message: &[u8], part: &Part, text: &str, headers: bool) -> bool {
     match &part.content {
         Content::Leaf if part.is("text") => contains(&decoded_body(message, part), text),
         Content::Leaf => false,
-        Content::Multipart(parts) => parts.iter().any(|child| {
-            (headers && header_text_has(message, child, text)) || part_has(message, child, text, headers)
-        }),
+        Content::Multipart(parts) => parts
+            .iter()
+            .any(|child| (headers && header_text_has(message, child, text)) || part_has(message, child, text, headers)),
         // The header of an embedded message is text of its body.
         Content::Message(inner) => {
             header_text_has(message, &inner.1, text) || part_has(message, &inner.1, text, headers)
@@ -71,9 +70,10 @@ fn decoded_body(message: &[u8], part: &Part) -> String {
         _ => Encoding::None,
     };
     let bytes = encoding.decode(part.body.of(message));
-    let charset = part.params.iter().find_map(|(name, value)| {
-        name.bytes()?.eq_ignore_ascii_case(b"charset").then(|| value.bytes())?
-    });
+    let charset = part
+        .params
+        .iter()
+        .find_map(|(name, value)| name.bytes()?.eq_ignore_ascii_case(b"charset").then(|| value.bytes())?);
     match charset.and_then(Charset::from_label) {
         Some(charset) => charset.decode(&bytes).into_owned(),
         None => String::from_utf8_lossy(&bytes).into_owned(),

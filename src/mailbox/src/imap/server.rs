@@ -28,7 +28,14 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(accounts: Arc<Accounts>, directory: wire::Client, learner: Learner) -> Self {
-        Self { accounts, directory, learner, memory: memory(), per_account: Arc::default(), per_address: Arc::default() }
+        Self {
+            accounts,
+            directory,
+            learner,
+            memory: memory(),
+            per_account: Arc::default(),
+            per_address: Arc::default(),
+        }
     }
 
     /// A place among the sessions of an account.

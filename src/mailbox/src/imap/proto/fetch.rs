@@ -215,7 +215,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for wrong in ["()", "BODY[MIME]", "BODY[0]", "BODY[1.]", "BODY[HEADER.FIELDS ()]", "BODY[]<5>", "FLAG", "BODY[]<0.0>"] {
+        for wrong in
+            ["()", "BODY[MIME]", "BODY[0]", "BODY[1.]", "BODY[HEADER.FIELDS ()]", "BODY[]<5>", "FLAG", "BODY[]<0.0>"]
+        {
             assert!(items(wrong).is_err(), "{wrong}");
         }
         assert_eq!(items("FULL").unwrap().len(), 5);

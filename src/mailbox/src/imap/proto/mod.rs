@@ -9,7 +9,7 @@ mod set;
 mod structure;
 mod write;
 
-pub use command::{Append, Command, ListCommand, Line, StatusItem, StoreCommand, parse};
+pub use command::{Append, Command, Line, ListCommand, StatusItem, StoreCommand, parse};
 pub use fetch::{Fetch, Item, Partial, Section, Text};
 pub use literal::{Announced, announced};
 pub use parser::tag_of;

@@ -128,7 +128,9 @@ impl<'a> Parser<'a> {
     pub fn long_number(&mut self) -> Parsed<u64> {
         let digits = self.run(|byte| byte.is_ascii_digit());
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-        number.filter(|number| *number <= i64::MAX as u64).ok_or_else(|| Bad(format!("expected a number {}", self.here())))
+        number
+            .filter(|number| *number <= i64::MAX as u64)
+            .ok_or_else(|| Bad(format!("expected a number {}", self.here())))
     }
 
     /// A quoted string or literal.

@@ -34,7 +34,10 @@ pub enum Key {
     New,
     Old,
     /// In the header field: the text. An empty text asks only whether the field is there.
-    Header { field: String, text: String },
+    Header {
+        field: String,
+        text: String,
+    },
     Body(String),
     Text(String),
     Before(Date),
@@ -236,8 +239,7 @@ fn date(p: &mut Parser<'_>) -> Parsed<Date> {
 
 /// `21-Nov-2026`.
 pub fn read_date(text: &str) -> Option<Date> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut parts = text.trim().split('-');
     let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || year.len() != 4 {

@@ -8,8 +8,7 @@ pub fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     nstring(out, envelope.date.as_deref());
     out.push(b' ');
     nstring(out, envelope.subject.as_deref());
-    let lists =
-        [&envelope.from, &envelope.sender, &envelope.reply_to, &envelope.to, &envelope.cc, &envelope.bcc];
+    let lists = [&envelope.from, &envelope.sender, &envelope.reply_to, &envelope.to, &envelope.cc, &envelope.bcc];
     for list in lists {
         out.push(b' ');
         addresses(out, list);

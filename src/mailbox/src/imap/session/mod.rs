@@ -81,7 +81,17 @@ pub struct Session<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub fn new(conn: Connection<S>, shared: Arc<Shared>, client: IpAddr) -> Self {
-        Self { conn, shared, client, user: None, selected: None, condstore: false, login_tries: 0, bad_commands: 0, tag: String::new() }
+        Self {
+            conn,
+            shared,
+            client,
+            user: None,
+            selected: None,
+            condstore: false,
+            login_tries: 0,
+            bad_commands: 0,
+            tag: String::new(),
+        }
     }
 
     /// Converses until either side ends it.

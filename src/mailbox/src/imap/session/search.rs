@@ -16,10 +16,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let view = self.view()?;
         let wants_modseq = search.any(|key| matches!(key, Key::ModSeq(_)));
         let id = view.folder.id;
-        let candidates: Vec<(u32, bool, Row)> = (1u32..)
-            .zip(&view.rows)
-            .map(|(number, row)| (number, view.is_recent(row.uid), row.clone()))
-            .collect();
+        let candidates: Vec<(u32, bool, Row)> =
+            (1u32..).zip(&view.rows).map(|(number, row)| (number, view.is_recent(row.uid), row.clone())).collect();
         let sets = Sets::of(view);
         self.condstore |= wants_modseq;
         let returns = search.returns.clone();
@@ -30,7 +28,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     let (details, bytes) = (OnceCell::new(), OnceCell::new());
                     let candidate = Candidate { account, id, number, recent, row, details, bytes };
                     match search.keys.iter().try_fold(true, |all, key| Ok(all && candidate.meets(key, &sets)?)) {
-                        Ok(true) => found.push((if by_uid { candidate.row.uid.0 } else { number }, candidate.row.modseq)),
+                        Ok(true) => {
+                            found.push((if by_uid { candidate.row.uid.0 } else { number }, candidate.row.modseq))
+                        }
                         // Removed meanwhile: no match.
                         Ok(false) | Err(StoreError::NoMessage) => {}
                         Err(why) => return Err(why),

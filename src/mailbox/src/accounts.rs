@@ -1,5 +1,6 @@
 //! The accounts that are open. Each is opened once, when first needed, and shared by all sessions.
 
+use crate::blocking;
 use base::{Address, Paths, durable};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -22,14 +23,17 @@ impl Accounts {
     /// The account, opened if it is not yet. The caller knows from the directory that it exists.
     pub async fn get(&self, address: &Address) -> Result<Arc<Account>, StoreError> {
         let cell = Arc::clone(self.open.lock().await.entry(address.clone()).or_default());
+        self.opened(&cell, address).await
+    }
+
+    async fn opened(&self, cell: &Cell, address: &Address) -> Result<Arc<Account>, StoreError> {
         let dir = self.paths.account(address);
-        let opened = cell.get_or_try_init(|| async move {
-            let error_dir = dir.clone();
-            let opened = tokio::task::spawn_blocking(move || {
-                durable::create_dir_all(&dir, 0o700).map_err(|source| StoreError::Io { path: dir.clone(), source })?;
-                Account::open(&dir).map(Arc::new)
-            });
-            opened.await.map_err(|why| StoreError::Io { path: error_dir, source: std::io::Error::other(why) })?
+        let opened = cell.get_or_try_init(|| {
+            blocking::run(dir, |dir| {
+                durable::create_dir_all(dir, 0o700)
+                    .map_err(|source| StoreError::Io { path: dir.to_owned(), source })?;
+                Account::open(dir).map(Arc::new)
+            })
         });
         opened.await.map(Arc::clone)
     }
@@ -38,25 +42,26 @@ impl Accounts {
     pub async fn retire(&self, address: &Address) -> Result<(), StoreError> {
         // Held throughout, so that nobody opens the account anew while it is moved.
         let mut open = self.open.lock().await;
-        if let Some(account) = open.get(address).and_then(|cell| cell.get()) {
-            let account = Arc::clone(account);
-            let waited = tokio::task::spawn_blocking(move || account.retire()).await;
-            if let Err(why) = waited {
-                tracing::error!("retiring {address}: {why}");
-            }
+        if let Some(cell) = open.get(address).map(Arc::clone) {
+            // Somebody may be opening it at this moment; two openings of one folder must not be.
+            let account = self.opened(&cell, address).await?;
+            blocking::on(&account, |account| {
+                account.retire();
+                Ok(())
+            })
+            .await?;
         }
-        let (from, to) = (self.paths.account(address), self.retired_path(address));
-        let moved = tokio::task::spawn_blocking(move || {
+        let to = self.retired_path(address);
+        blocking::run(self.paths.account(address), move |from| {
             if !from.exists() {
                 return Ok(());
             }
             let parent = to.parent().map(PathBuf::from).unwrap_or_default();
             durable::create_dir_all(&parent, 0o700)
-                .and_then(|()| durable::rename(&from, &to))
-                .map_err(|source| StoreError::Io { path: from, source })
-        });
-        let path = self.paths.account(address);
-        moved.await.map_err(|why| StoreError::Io { path, source: std::io::Error::other(why) })??;
+                .and_then(|()| durable::rename(from, &to))
+                .map_err(|source| StoreError::Io { path: from.to_owned(), source })
+        })
+        .await?;
         open.remove(address);
         Ok(())
     }

@@ -74,7 +74,9 @@ fn decoded_body(message: &[u8], part: &Part) -> String {
         .params
         .iter()
         .find_map(|(name, value)| name.bytes()?.eq_ignore_ascii_case(b"charset").then(|| value.bytes())?);
-    match charset.and_then(Charset::from_label) {
+    // What claims to be ASCII, or nothing, is UTF-8 where it is more.
+    let told = charset.filter(|charset| !charset.eq_ignore_ascii_case(b"us-ascii"));
+    match told.and_then(Charset::from_label) {
         Some(charset) => charset.decode(&bytes).into_owned(),
         None => String::from_utf8_lossy(&bytes).into_owned(),
     }

@@ -97,7 +97,11 @@ fn phrase(scan: &mut Scanner<'_>) -> (Vec<u8>, Option<Vec<u8>>) {
     loop {
         comment = scan.space().or(comment);
         let word = match scan.peek() {
-            Some(b'"') => scan.quoted(),
+            // An empty quoted string is no name.
+            Some(b'"') => match scan.quoted() {
+                quoted if quoted.is_empty() => continue,
+                quoted => quoted,
+            },
             Some(byte) if !STOPS.contains(&byte) => scan.atom(STOPS).to_vec(),
             _ => return (text, comment),
         };
@@ -170,6 +174,7 @@ mod tests {
         assert_eq!(shown("=?utf-8?q?J=C3=B6rg?= <j@x.de>"), ["=?utf-8?q?J=C3=B6rg?=|j|x.de"]);
         assert_eq!(shown("a@[192.0.2.1]"), ["-|a|[192.0.2.1]"]);
         assert_eq!(shown("root"), ["-|root|"]);
+        assert_eq!(shown("\"\" <a@b.c>"), ["-|a|b.c"]);
         assert!(shown(" , ,").is_empty());
     }
 }

@@ -54,9 +54,11 @@ pub fn is_blank(line: &[u8]) -> bool {
     matches!(line, b"\n" | b"\r\n" | b"\r" | b"")
 }
 
-/// A value as one line: line ends of folds removed (RFC 5322 §2.2.3), space around it cut, bounded.
+/// A value as one line: line ends of folds removed (RFC 5322 §2.2.3), tabs as spaces so that it fits a quoted string,
+/// space around it cut, NULs dropped, the length bounded.
 pub fn unfold(value: &[u8]) -> Vec<u8> {
-    let one_line: Vec<u8> = value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();
+    let kept = value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+    let one_line: Vec<u8> = kept.map(|byte| if byte == b'\t' { b' ' } else { byte }).collect();
     let trimmed = one_line.trim_ascii();
     trimmed[..trimmed.len().min(limits::HEADER_VALUE)].to_vec()
 }

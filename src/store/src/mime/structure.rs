@@ -245,8 +245,13 @@ fn described(header: &[u8], in_digest: bool) -> Part {
         } else {
             // RFC 2045 §5.2: without a type that can be read, plain ASCII text.
             part.kind = ("text".into(), "plain".into());
-            part.params = vec![(b"charset".to_vec().into(), b"us-ascii".to_vec().into())];
         }
+    }
+    // RFC 2045 §5.2 again: the default is told, as other servers do.
+    let has_charset =
+        part.params.iter().any(|(name, _)| name.bytes().is_some_and(|n| n.eq_ignore_ascii_case(b"charset")));
+    if part.is("text") && !has_charset {
+        part.params.push((b"charset".to_vec().into(), b"us-ascii".to_vec().into()));
     }
     part
 }

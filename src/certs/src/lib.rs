@@ -71,7 +71,10 @@ pub async fn run(paths: Paths) -> Result<String, CertsError> {
     }
     let names = names::reachable(&paths, &config).await?;
     if !names.iter().any(|name| name == config.hostname.as_str()) {
-        return Ok(format!("{} does not lead to this box in public DNS yet, so no certificate is asked for", config.hostname));
+        return Ok(format!(
+            "{} does not lead to this box in public DNS yet, so no certificate is asked for",
+            config.hostname
+        ));
     }
     let Some(why) = due(&paths, &names, base::time::now_unix())? else {
         return Ok("the certificate is good for a while".to_owned());

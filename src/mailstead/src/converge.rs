@@ -10,7 +10,7 @@ use provision::plan::PlanFacts;
 use provision::{Live, Progress, Stage, discover};
 use std::fmt;
 use std::time::{Duration, Instant};
-use wire::{Client, dns, directory};
+use wire::{Client, directory, dns};
 
 /// How long a role may take until it answers at its door.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -101,7 +101,9 @@ pub async fn follow(paths: &Paths, config: &BoxConfig) -> anyhow::Result<Vec<Str
 pub fn certificate(paths: &Paths) -> anyhow::Result<()> {
     if paths.is_live() {
         run(&["systemctl", "start", "mailstead-certs.service"], &[]).map_err(|_| {
-            anyhow::anyhow!("no certificate was issued yet; it is tried again twice a day. See: journalctl -u mailstead-certs")
+            anyhow::anyhow!(
+                "no certificate was issued yet; it is tried again twice a day. See: journalctl -u mailstead-certs"
+            )
         })?;
     }
     Ok(())
@@ -127,8 +129,8 @@ pub async fn wait_for_roles(paths: &Paths) -> anyhow::Result<()> {
 /// Makes the users and groups alone: before a restore gives them their files.
 pub fn make_users(config: &BoxConfig) -> anyhow::Result<()> {
     let steps = host_steps(config)?;
-    let users = steps.into_iter().filter(|(_, step)| {
-        matches!(step, Step::AddUser(_) | Step::AddGroup(_) | Step::AddMember { .. })
-    });
+    let users = steps
+        .into_iter()
+        .filter(|(_, step)| matches!(step, Step::AddUser(_) | Step::AddGroup(_) | Step::AddMember { .. }));
     apply_host(&users.collect::<Vec<_>>(), &mut Progress::new(&Paths::live()))
 }

@@ -38,7 +38,8 @@ impl Backup {
                 // As the backup's own user, in its sandbox, exactly as at night.
                 provision::host::run(&["systemctl", "start", "mailstead-backup.service"], &[])?;
                 let newest = backup::list(&paths)?.into_iter().max_by_key(|archive| archive.time);
-                let newest = newest.ok_or_else(|| anyhow::anyhow!("no archive was made; see: journalctl -u mailstead-backup"))?;
+                let newest = newest
+                    .ok_or_else(|| anyhow::anyhow!("no archive was made; see: journalctl -u mailstead-backup"))?;
                 println!("{}", newest.file.display());
             }
             Command::Now => println!("{}", backup::run(paths).await?.display()),

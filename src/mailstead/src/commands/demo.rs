@@ -153,7 +153,8 @@ impl Demo {
 }
 
 fn prepare(paths: &Paths, config: &BoxConfig) -> anyhow::Result<()> {
-    let host = HostFacts { ipv4: Some([127, 0, 0, 1].into()), bind: vec![[127, 0, 0, 1].into()], ..HostFacts::default() };
+    let host =
+        HostFacts { ipv4: Some([127, 0, 0, 1].into()), bind: vec![[127, 0, 0, 1].into()], ..HostFacts::default() };
     let facts = PlanFacts {
         config: config.clone(),
         host,
@@ -223,7 +224,11 @@ impl Parts {
     }
 
     fn spawn(&mut self, name: &str, mut command: Command) -> anyhow::Result<()> {
-        let child = command.stdin(Stdio::null()).kill_on_drop(true).spawn().with_context(|| format!("{name} cannot be started"))?;
+        let child = command
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{name} cannot be started"))?;
         self.children.push((name.to_owned(), child));
         Ok(())
     }
@@ -259,7 +264,8 @@ impl Parts {
             let Some(status) = child.try_wait()? else { continue };
             let Ok(role) = name.parse::<Role>() else { continue };
             eprintln!("{name} ended ({status}) and is started again");
-            let log = std::fs::File::options().append(true).create(true).open(paths.log().join(format!("{role}.log")))?;
+            let log =
+                std::fs::File::options().append(true).create(true).open(paths.log().join(format!("{role}.log")))?;
             let mut command = Command::new(&program);
             command.arg("--box").arg(paths.root()).args(["run", role.name()]).stderr(log);
             *child = command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn()?;
@@ -293,7 +299,8 @@ impl Parts {
 
 /// A helper of a part; that it fails shows in the part's log.
 fn control(program: &Path, arguments: &[&std::ffi::OsStr]) {
-    let ended = std::process::Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let ended =
+        std::process::Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if let Err(error) = ended {
         eprintln!("{}: {error}", program.display());
     }
@@ -348,7 +355,10 @@ fn introduce(reachable: &Reachable, paths: &Paths) {
     println!("ready {}", paths.root().join("endpoints.json").display());
     println!("  mailbox   {} (password in endpoints.json)", reachable.email);
     println!("  imaps     {}", reachable.imaps);
-    println!("  smtp      {} and for sending {} (TLS) or {} (STARTTLS)", reachable.smtp, reachable.submissions, reachable.submission);
+    println!(
+        "  smtp      {} and for sending {} (TLS) or {} (STARTTLS)",
+        reachable.smtp, reachable.submissions, reachable.submission
+    );
     println!("  panel     https://{}/admin", reachable.https);
     println!("  authority {}", reachable.ca_file.display());
     for part in &reachable.missing {

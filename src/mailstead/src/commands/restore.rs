@@ -35,7 +35,10 @@ impl Restore {
         if BoxConfig::load(&paths).is_ok() && !backup::is_restoring(&paths) {
             anyhow::bail!("this machine is a box already; restore on a fresh one");
         }
-        anyhow::ensure!(release::installed().is_some(), "restore runs from an installed release; run install.sh --no-setup first");
+        anyhow::ensure!(
+            release::installed().is_some(),
+            "restore runs from an installed release; run install.sh --no-setup first"
+        );
         let fatal: Vec<_> = preflight::machine(&discover::host_facts(None), !backup::is_restoring(&paths))
             .into_iter()
             .filter(|finding| finding.fatal)

@@ -124,7 +124,8 @@ pub async fn set_up(paths: &Paths, config: &BoxConfig) -> anyhow::Result<ExitCod
     }
     let first = !complete(paths).exists();
     finish(paths)?;
-    let times: Vec<String> = progress.times.iter().map(|(stage, took)| format!("{stage} {:.1} s", took.as_secs_f64())).collect();
+    let times: Vec<String> =
+        progress.times.iter().map(|(stage, took)| format!("{stage} {:.1} s", took.as_secs_f64())).collect();
     progress.log(&format!("set-up is done: {}", times.join(", ")));
     final_screen(paths, config, password.as_ref(), first, &troubles).await?;
     Ok(ExitCode::SUCCESS)
@@ -151,7 +152,8 @@ async fn with_roles(
     progress.begin("zone", 1);
     client.ask(&dns::Publish { dry_run: false }).await?;
     progress.end();
-    let certificate = converge::tasks(paths, config).await?.into_iter().find(|task| matches!(task, Task::Certificate(_)));
+    let certificate =
+        converge::tasks(paths, config).await?.into_iter().find(|task| matches!(task, Task::Certificate(_)));
     if let Some(task) = certificate {
         progress.begin("certificate", 1);
         progress.step(&task.to_string());

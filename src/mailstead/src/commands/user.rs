@@ -81,7 +81,8 @@ impl User {
 
 /// What could not follow yet; the account itself is there all the same.
 pub fn tell(followed: anyhow::Result<Vec<String>>) {
-    let troubles = followed.unwrap_or_else(|error| vec![format!("the zone could not follow yet: {error:#}; run: mailstead apply")]);
+    let troubles = followed
+        .unwrap_or_else(|error| vec![format!("the zone could not follow yet: {error:#}; run: mailstead apply")]);
     troubles.iter().for_each(|trouble| eprintln!("mailstead: {trouble}"));
 }
 
@@ -91,7 +92,11 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
         return output::json(&accounts);
     }
     let rows = accounts.iter().map(|account| {
-        vec![account.address.to_string(), if account.admin { "admin" } else { "" }.to_owned(), base::time::readable(account.created)]
+        vec![
+            account.address.to_string(),
+            if account.admin { "admin" } else { "" }.to_owned(),
+            base::time::readable(account.created),
+        ]
     });
     output::table(&rows.collect::<Vec<_>>());
     Ok(())

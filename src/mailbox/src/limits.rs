@@ -11,8 +11,8 @@ pub const COMMAND_LINE: usize = 64 << 10;
 pub const COMMAND_LITERALS: usize = 64 << 10;
 /// Literals of one command in number.
 pub const COMMAND_LITERAL_COUNT: usize = 1000;
-/// Octets of APPENDed and LMTP messages in memory at once, over all sessions; who comes later waits. Four of the
-/// largest.
+/// Octets of messages that are being written, by APPEND or LMTP, at once over all sessions; who comes later waits. Five
+/// of the largest. (What LMTP is still reading counts in the MTA, which holds the same message.)
 pub const MESSAGES_IN_MEMORY: usize = 256 << 20;
 /// Ranges in one sequence set.
 pub const SET_RANGES: usize = 10_000;

@@ -100,11 +100,20 @@ fn open_or_rebuild(dir: &Path) -> Result<Connection, StoreError> {
             }
         }
     }
-    // UIDVALIDITY counts on from the clock, so that a rebuilt index has higher ones than any before it.
-    let begin = u32::try_from(base::time::now_unix()).unwrap_or(u32::MAX - 1_000_000);
-    let conn = index::create(&path, begin)?;
+    // UIDVALIDITY counts on from the clock or from the last one given out, so that a rebuilt index has higher ones than
+    // any before it.
+    let now = u32::try_from(base::time::now_unix()).unwrap_or(u32::MAX - 1_000_000);
+    let conn = index::create(&path, now.max(last_validity(&dir.join("Maildir"))))?;
     durable::sync_dir(dir).map_err(at(dir))?;
     Ok(conn)
+}
+
+/// Where the last UIDVALIDITY given out is kept besides the index.
+const LAST_VALIDITY: &str = "mailstead-uidvalidity";
+
+fn last_validity(maildir: &Path) -> u32 {
+    let text = std::fs::read_to_string(maildir.join(LAST_VALIDITY)).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
 }
 
 fn set_aside(path: &Path) -> Result<(), StoreError> {
@@ -206,11 +215,14 @@ impl Inner {
         Ok(ModSeq(next))
     }
 
-    /// The next UIDVALIDITY, synced.
+    /// The next UIDVALIDITY, synced in the index and, for the time after its loss, in the Maildir.
     pub fn take_validity(&mut self) -> Result<u32, StoreError> {
         index::set_commit(&self.conn, Commit::Synced)?;
         let sql = "UPDATE account SET last_validity = last_validity + 1 RETURNING last_validity";
-        Ok(self.conn.query_row(sql, [], |row| row.get(0))?)
+        let validity: u32 = self.conn.query_row(sql, [], |row| row.get(0))?;
+        let record = self.maildir.join(LAST_VALIDITY);
+        durable::write(&record, validity.to_string().as_bytes(), 0o600).map_err(at(&record))?;
+        Ok(validity)
     }
 
     /// Runs `work` in one transaction of the given hardness.

@@ -126,15 +126,15 @@ fn a_lost_or_damaged_index_is_rebuilt_without_losing_mail() {
             deliver(&account, "Work.2026 Größe", "two");
         }
         let inbox = account.folder(&name("INBOX")).unwrap().unwrap();
-        assert!(validities.insert(inbox.validity.0), "a rebuilt index has a new UIDVALIDITY");
+        for folder in account.folders().unwrap() {
+            assert!(validities.insert(folder.validity.0), "a rebuilt index has new UIDVALIDITYs");
+        }
         assert_eq!(account.usage().unwrap().0, 2);
         assert_eq!(account.status(&name("Work.2026 Größe")).unwrap().messages, 1);
         let row = &account.select(inbox.id, false).unwrap().rows[0];
         assert_eq!(account.details(inbox.id, &[row.uid], false).unwrap()[0].received, 1_700_000_000);
         check(&account);
         drop(account);
-        // UIDVALIDITY counts from the clock, in seconds.
-        std::thread::sleep(std::time::Duration::from_millis(1100));
         let index = dir.path().join("index.db");
         match round {
             0 => fs::remove_file(&index).unwrap(),

@@ -1,6 +1,7 @@
 //! Port 993: accepting, counting and encrypting connections.
 
 use super::connection::{Connection, memory};
+use super::prompt::Prompt;
 use super::session::Session;
 use crate::accounts::Accounts;
 use crate::learn::Learner;
@@ -128,7 +129,7 @@ async fn one(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, clie
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("{client}: {error}");
     }
-    match timeout(limits::HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
+    match timeout(limits::HANDSHAKE_WITHIN, acceptor.accept(Prompt(stream))).await {
         Ok(Ok(stream)) => {
             let conn = Connection::new(stream, Arc::clone(&shared.memory));
             Session::new(conn, shared, client).run().await;

@@ -18,7 +18,7 @@ pub use restore::{is_restoring, owners, restore, restored};
 
 use base::{Address, BoxConfig, Paths};
 use std::path::{Path, PathBuf};
-use wire::{Client, directory, filter, mailbox};
+use wire::{Client, Kind, WireError, directory, filter, mailbox};
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
@@ -59,7 +59,11 @@ async fn snapshots(client: &Client) -> Result<Vec<Address>, BackupError> {
     let accounts: Vec<Address> =
         client.ask(&directory::Accounts {}).await?.into_iter().map(|account| account.address).collect();
     for account in &accounts {
-        client.ask(&mailbox::TakeSnapshot { account: account.clone() }).await?;
+        match client.ask(&mailbox::TakeSnapshot { account: account.clone() }).await {
+            // An account that nobody has used yet has no index.
+            Err(WireError::Refused(refusal)) if refusal.kind == Kind::NotFound => {}
+            other => drop(other?),
+        }
     }
     Ok(accounts)
 }

@@ -10,6 +10,10 @@ use base::Paths;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
+
+/// clap wants the version to live as long as the program.
+static VERSION: LazyLock<String> = LazyLock::new(release::version);
 
 /// A complete mail system for one machine: MTA, mailboxes, spam filter, DNS, certificates, checks and backups.
 ///
@@ -19,7 +23,7 @@ use std::process::ExitCode;
 /// Exit codes: 0 done, 1 something is wrong (the message says what and how to mend it), 2 a mistake on the command
 /// line. `status` exits with 0 when all is well, 1 for warnings and 2 for failures.
 #[derive(Parser)]
-#[command(name = "mailstead", version = release::version(), max_term_width = 100)]
+#[command(name = "mailstead", version = VERSION.as_str(), max_term_width = 100)]
 struct Arguments {
     /// Work on the box in this folder (a demo) instead of this machine.
     #[arg(long = "box", value_name = "DIR", global = true, env = "MAILSTEAD_BOX")]

@@ -6,7 +6,7 @@ use anyhow::Context;
 use base::{BoxConfig, Paths, Secret};
 use clap::Args;
 use provision::{discover, preflight};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Make this fresh machine the box that a backup was made of: accounts, mail, keys and zones.
@@ -29,6 +29,8 @@ impl Restore {
         let key = Secret::new(key.trim());
         if !paths.is_live() {
             let config = backup::restore(&paths, &self.file, &key)?;
+            renumber(&paths)?;
+            backup::restored(&paths)?;
             println!("{} is restored; start it with: mailstead demo {}", config.email, paths.root().display());
             return Ok(ExitCode::SUCCESS);
         }
@@ -48,11 +50,31 @@ impl Restore {
         }
         // The answers come first, so that users and folders are there to receive what they own.
         let config = backup::restore(&paths, &self.file, &key)?;
+        renumber(&paths)?;
         setup::finish(&paths)?;
         own_restored(&config)?;
         backup::restored(&paths)?;
         setup::set_up(&paths, &config).await
     }
+}
+
+/// Messages that came after the backup had UIDs that clients remember; every folder skips past them.
+fn renumber(paths: &Paths) -> anyhow::Result<()> {
+    let subfolders = |folder: &Path| -> std::io::Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(folder)?.filter_map(Result::ok);
+        Ok(entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.path()).collect())
+    };
+    if !paths.mail().exists() {
+        return Ok(());
+    }
+    for domain in subfolders(&paths.mail())? {
+        for account in subfolders(&domain)? {
+            if account.join("index.db").exists() {
+                store::after_restore(&account)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives what was restored to the users it belongs to; they are made first.

@@ -133,7 +133,12 @@ impl<N: Names> Remote<N> {
         let stream = timeout(limits::HANDSHAKE_WITHIN, handshake)
             .await
             .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        let version = stream.get_ref().1.protocol_version().and_then(|version| version.as_str().map(str::to_owned));
+        let version = stream
+            .get_ref()
+            .1
+            .protocol_version()
+            .and_then(|version| version.as_str())
+            .map(|version| version.replace('_', "."));
         let verified = if verified.load(Ordering::Relaxed) { "verified" } else { "not verified" };
         let how = format!("{}, certificate {verified}", version.unwrap_or_else(|| "TLS".into()));
         Ok((Conversation::resume(Channel::new(stream), server, &self.own).await?, how))

@@ -2,6 +2,7 @@
 
 use crate::house::{Client, House, Table, eventually, quick};
 use base::{Paths, Role};
+use mta::Schedule;
 use std::process::{Child, Command};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,16 +14,34 @@ const ROOT: &str = "MAILSTEAD_TEST_ROOT";
 #[ignore = "it is the other process of the test below, which starts it"]
 async fn mta_process() {
     let root = std::env::var(ROOT).expect("the root of a box");
-    mta::run_with(Paths::under(root), Table, quick()).await.unwrap();
+    // Giving up is a delivery's proper end too, and must not come within the test.
+    let schedule = Schedule { give_up: Duration::from_secs(3_600), ..quick() };
+    mta::run_with(Paths::under(root), Table, schedule).await.unwrap();
 }
 
-fn start(house: &House) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+/// Ends with the test, however that ends.
+struct Process(Child);
+
+impl Process {
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn start(house: &House) -> Process {
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "crash::mta_process"])
         .env(ROOT, house.paths.root())
         .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap()
+        .spawn();
+    Process(child.unwrap())
 }
 
 /// Sends numbered messages until the server dies; gives those that were acknowledged.
@@ -60,8 +79,7 @@ async fn no_acknowledged_message_is_lost_when_the_process_is_killed() {
         let names = [format!("a{round}"), format!("b{round}"), format!("c{round}")];
         let kill = async {
             tokio::time::sleep(Duration::from_millis(700 + 130 * round)).await;
-            process.kill().unwrap();
-            process.wait().unwrap();
+            process.kill();
         };
         let (a, b, c, ()) =
             tokio::join!(stream(&house, &names[0]), stream(&house, &names[1]), stream(&house, &names[2]), kill);
@@ -69,12 +87,10 @@ async fn no_acknowledged_message_is_lost_when_the_process_is_killed() {
     }
     assert!(acknowledged.len() > 30, "only {} messages were acknowledged", acknowledged.len());
     house.slow.store(false, Ordering::Relaxed);
-    let mut process = start(&house);
+    let _process = start(&house);
     let arrived = |to: &str| {
         let all = house.messages_for(to).concat();
         acknowledged.iter().all(|subject| all.contains(subject))
     };
     eventually(|| arrived("bob@example.org") && arrived("slow@example.org")).await;
-    process.kill().unwrap();
-    process.wait().unwrap();
 }

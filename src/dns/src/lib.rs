@@ -14,7 +14,7 @@ mod publish;
 pub mod records;
 mod service;
 mod sign;
-mod zonefile;
+pub mod zonefile;
 
 pub use error::DnsError;
 

@@ -9,16 +9,17 @@ const SOA_TIMERS: &str = "7200 1800 1209600 300";
 
 /// The unsigned zone without its SOA: what decides whether a zone has changed.
 pub fn body(zone: &Domain, records: &[Record]) -> String {
-    let mut text = String::new();
-    for record in records.iter().filter(|record| record.zone == *zone) {
-        let value = match record.kind.as_str() {
-            "TXT" => quoted(&record.value),
-            _ => record.value.clone(),
-        };
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{}. {} IN {} {value}", record.name, record.ttl, record.kind);
-    }
-    text
+    let records = records.iter().filter(|record| record.zone == *zone);
+    records.map(|record| line(record) + "\n").collect()
+}
+
+/// One record as a line of a master file.
+pub fn line(record: &Record) -> String {
+    let value = match record.kind.as_str() {
+        "TXT" => quoted(&record.value),
+        _ => record.value.clone(),
+    };
+    format!("{}. {} IN {} {value}", record.name, record.ttl, record.kind)
 }
 
 /// The SOA line. Its mailbox is hostmaster@ the zone.

@@ -1,1 +1,118 @@
 //! SMTP sessions, queue, delivery, transport security.
+//!
+//! In: port 25 takes strangers' mail for this box, has the filter judge it, and has it in the mailboxes (by LMTP)
+//! before the 250. Out: ports 465 and 587 take users' mail, have it signed, and have it in the queue before the 250;
+//! the runner delivers from there. This room knows neither the store nor the filter nor the directory but through
+//! their doors, and never sees a password hash or a signing key.
+//!
+//! `proto` is bytes and values without I/O, `session` the state machine, `server` the sockets, `queue` what waits,
+//! `delivery` how it gets where it goes, `dsn` what is said when it does not, `limits` every bound.
+
+mod channel;
+mod delivery;
+mod door;
+mod dsn;
+mod house;
+pub mod limits;
+mod memory;
+mod message;
+mod neighbours;
+mod proto;
+mod queue;
+mod rates;
+mod server;
+mod session;
+
+pub use delivery::names::{Dns, LookupError, Mx, Names};
+pub use queue::schedule::Schedule;
+
+use base::tls::Tickets;
+use base::{BoxConfig, Endpoints, HostFacts, Paths};
+use std::io;
+use std::sync::Arc;
+
+/// Why the MTA cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum MtaError {
+    #[error(transparent)]
+    Config(#[from] base::config::ConfigError),
+    #[error(transparent)]
+    Tls(#[from] base::tls::TlsError),
+    #[error("port {port} cannot be opened: {source}. See which program has it: ss -ltnp 'sport = :{port}'")]
+    Bind { port: u16, source: io::Error },
+    #[error("the queue in {path} cannot be opened: {source}")]
+    Queue { path: std::path::PathBuf, source: io::Error },
+    #[error("the resolver at {address} cannot be used: {why}")]
+    Resolver { address: std::net::SocketAddr, why: String },
+    #[error("the mta door cannot be opened: {0}")]
+    Door(io::Error),
+}
+
+/// Runs the role until the process ends. Every write is crash-safe, so ending it at any point loses nothing.
+pub async fn run(paths: Paths) -> Result<(), MtaError> {
+    let config = BoxConfig::load(&paths)?;
+    let address = Endpoints::of(&config).resolver;
+    let names = Dns::new(address).map_err(|error| MtaError::Resolver { address, why: error.to_string() })?;
+    run_with(paths, names, Schedule::default()).await
+}
+
+/// Runs the role with other sources of names and other waits; tests do.
+pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> Result<(), MtaError> {
+    let config = BoxConfig::load(&paths)?;
+    let endpoints = Endpoints::of(&config);
+    let queue = queue::Queue::open(paths.queue());
+    let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
+    let home = config.email.domain().clone();
+    let house = Arc::new(house::House {
+        paths: paths.clone(),
+        hostname: config.hostname.clone(),
+        home: home.clone(),
+        neighbours: neighbours::Neighbours::new(&paths),
+        queue: Arc::clone(&queue),
+        memory: memory::Memory::default(),
+        rates: rates::Rates::default(),
+    });
+    open_ports(&paths, &endpoints, &house)?;
+    let own = HostFacts::load(&paths).unwrap_or_default();
+    let runner = queue::runner::Runner {
+        queue,
+        remote: delivery::remote::Remote {
+            names,
+            tls: delivery::tls::Outbound::default(),
+            own: config.hostname.clone(),
+            own_addresses: own.addresses().chain(own.bind.iter().copied()).collect(),
+            loopback: config.demo.is_some(),
+            port: endpoints.remote_smtp_port,
+        },
+        neighbours: house.neighbours.clone(),
+        memory: house.memory.clone(),
+        paths: paths.clone(),
+        hostname: config.hostname,
+        home,
+        schedule,
+        busy: queue::runner::Busy::default(),
+    };
+    tokio::spawn(Arc::new(runner).run());
+    tracing::info!("ready");
+    wire::serve(&paths, Arc::new(door::Door { house })).await.map_err(MtaError::Door)
+}
+
+fn open_ports(paths: &Paths, endpoints: &Endpoints, house: &Arc<house::House>) -> Result<(), MtaError> {
+    use session::Kind::{Inbound, Submission};
+    let (strangers, users) = (base::tls::server(paths, Tickets::No)?, base::tls::server(paths, Tickets::Yes)?);
+    let ports = [
+        (endpoints.smtp, server::Port { kind: Inbound, implicit_tls: false, tls: strangers }),
+        (endpoints.submission, server::Port { kind: Submission, implicit_tls: false, tls: Arc::clone(&users) }),
+        (endpoints.submissions, server::Port { kind: Submission, implicit_tls: true, tls: users }),
+    ];
+    let mut opened = Vec::new();
+    for (listen, port) in ports {
+        let bound = listen.bind().and_then(tokio::net::TcpListener::from_std);
+        opened.push((bound.map_err(|source| MtaError::Bind { port: listen.port, source })?, port));
+    }
+    // Nothing is accepted before everything is open.
+    for (listener, port) in opened {
+        tokio::spawn(server::serve(listener, port, Arc::clone(house)));
+    }
+    Ok(())
+}

@@ -90,7 +90,11 @@ fn wait_until_active(host: &dyn Host, name: &str) -> Result<(), ProvisionError> 
         }
         if begun.elapsed() > START_WITHIN {
             let output = format!("it is not running after {} s", START_WITHIN.as_secs());
-            return Err(ProvisionError::Failed { command: format!("starting {name}"), status: "time-out".into(), output });
+            return Err(ProvisionError::Failed {
+                command: format!("starting {name}"),
+                status: "time-out".into(),
+                output,
+            });
         }
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -13,14 +13,39 @@ pub enum Step {
     InstallPackages(Vec<String>),
     AddUser(String),
     AddGroup(String),
-    AddMember { group: String, user: String },
-    MakeFolder { path: String, owner: String, group: String, mode: u32 },
-    WriteFile { path: String, content: String, mode: u32, is_new: bool },
-    MakeLink { path: String, target: String },
-    Make { path: String, user: String, arguments: Vec<String>, what: String },
+    AddMember {
+        group: String,
+        user: String,
+    },
+    MakeFolder {
+        path: String,
+        owner: String,
+        group: String,
+        mode: u32,
+    },
+    WriteFile {
+        path: String,
+        content: String,
+        mode: u32,
+        is_new: bool,
+    },
+    MakeLink {
+        path: String,
+        target: String,
+    },
+    Make {
+        path: String,
+        user: String,
+        arguments: Vec<String>,
+        what: String,
+    },
     /// Tells systemd that unit files changed.
     ReloadUnits,
-    StartUnit { name: String, how: Start, digest: String },
+    StartUnit {
+        name: String,
+        how: Start,
+        digest: String,
+    },
     StopUnit(String),
 }
 

@@ -77,7 +77,8 @@ pub trait Host {
         } else {
             Kind::File
         };
-        let (owner, group) = if self.owns_files() { (user_name(meta.uid()), group_name(meta.gid())) } else { Default::default() };
+        let (owner, group) =
+            if self.owns_files() { (user_name(meta.uid()), group_name(meta.gid())) } else { Default::default() };
         Ok(Some(Entry { kind, mode: meta.permissions().mode() & 0o7777, owner, group }))
     }
 
@@ -160,13 +161,15 @@ impl Host for Live {
     }
 
     fn add_user(&self, name: &str) -> Outcome<()> {
-        run(&["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"], &[
-            "--shell", "/usr/sbin/nologin", name,
-        ])
+        run(
+            &["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"],
+            &["--shell", "/usr/sbin/nologin", name],
+        )
     }
 
     fn members(&self, group: &str) -> Outcome<Option<BTreeSet<String>>> {
-        let found = Group::from_name(group).map_err(|errno| ProvisionError::Command("getgrnam".into(), errno.into()))?;
+        let found =
+            Group::from_name(group).map_err(|errno| ProvisionError::Command("getgrnam".into(), errno.into()))?;
         Ok(found.map(|group| group.mem.into_iter().collect()))
     }
 
@@ -327,4 +330,16 @@ fn user_id(name: &str) -> Outcome<Uid> {
 fn group_id(name: &str) -> Outcome<Gid> {
     let found = Group::from_name(name).map_err(|errno| ProvisionError::Command("getgrnam".into(), errno.into()))?;
     found.map(|group| group.gid).ok_or_else(|| ProvisionError::Refused(format!("there is no group {name}")))
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Asks a process to end (SIGTERM); one that is gone already is fine.
+pub fn terminate(pid: u32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+    }
 }

@@ -18,6 +18,7 @@ pub mod packages;
 pub mod plan;
 pub mod preflight;
 pub mod progress;
+pub mod release;
 pub mod templates;
 
 pub use answers::Answers;

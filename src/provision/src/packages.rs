@@ -29,7 +29,8 @@ pub fn install(packages: &[String], told: &mut dyn FnMut(&str)) -> Result<(), Pr
     told("reading package lists");
     apt(&["update"], told)?;
     let _guard = StartGuard::new()?;
-    let mut arguments = vec!["install", "--yes", "--no-install-recommends", "--option", "Dpkg::Options::=--force-confold"];
+    let mut arguments =
+        vec!["install", "--yes", "--no-install-recommends", "--option", "Dpkg::Options::=--force-confold"];
     arguments.extend(packages.iter().map(String::as_str));
     apt(&arguments, told)
 }
@@ -71,7 +72,8 @@ struct StartGuard;
 impl StartGuard {
     fn new() -> Result<Self, ProvisionError> {
         let path = std::path::Path::new(POLICY);
-        base::durable::write(path, b"#!/bin/sh\nexit 101\n", 0o755).map_err(|error| ProvisionError::file(path, error))?;
+        base::durable::write(path, b"#!/bin/sh\nexit 101\n", 0o755)
+            .map_err(|error| ProvisionError::file(path, error))?;
         Ok(Self)
     }
 }

@@ -41,16 +41,42 @@ impl Stage {
 pub enum Item {
     Package(String),
     User(String),
-    Group { name: String, members: Vec<String> },
-    Folder { path: String, owner: String, group: String, mode: u32 },
-    File { path: String, content: String, mode: u32 },
-    Link { path: String, target: String },
+    Group {
+        name: String,
+        members: Vec<String>,
+    },
+    Folder {
+        path: String,
+        owner: String,
+        group: String,
+        mode: u32,
+    },
+    File {
+        path: String,
+        content: String,
+        mode: u32,
+    },
+    Link {
+        path: String,
+        target: String,
+    },
     /// Made once by this program itself, run as `user` with `arguments`, when `path` is not there.
-    Made { path: String, user: String, arguments: Vec<String>, what: String },
+    Made {
+        path: String,
+        user: String,
+        arguments: Vec<String>,
+        what: String,
+    },
     /// Enabled and running, and (re)started or reloaded when one of its inputs changed.
-    Unit { name: String, inputs: Vec<String>, on_change: OnChange },
+    Unit {
+        name: String,
+        inputs: Vec<String>,
+        on_change: OnChange,
+    },
     /// Stopped and not enabled, where the machine has it.
-    UnitOff { name: String },
+    UnitOff {
+        name: String,
+    },
 }
 
 /// What a running unit needs to see changed inputs.

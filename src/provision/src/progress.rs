@@ -29,7 +29,7 @@ impl Progress {
     pub fn begin(&mut self, title: &str, steps: usize) {
         self.title = title.to_owned();
         self.begun = Instant::now();
-        self.log(&format!("== {title}"));
+        self.log(&format!("stage {title}"));
         if !std::io::stderr().is_terminal() {
             eprintln!("{title} …");
             return;
@@ -63,7 +63,7 @@ impl Progress {
     pub fn end(&mut self) {
         let took = self.begun.elapsed();
         self.times.push((self.title.clone(), took));
-        self.log(&format!("== {} done in {:.1} s", self.title, took.as_secs_f64()));
+        self.log(&format!("{} done in {:.1} s", self.title, took.as_secs_f64()));
         if let Some(bar) = self.bar.take() {
             bar.finish_with_message(format!("done in {:.1} s", took.as_secs_f64()));
         }

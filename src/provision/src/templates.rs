@@ -28,7 +28,7 @@ pub fn render(template: (&'static str, &'static str), values: minijinja::Value) 
     let (name, source) = template;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_trim_blocks(false);
-    environment.set_keep_trailing_newline(true);
-    environment.render_str(source, values).map_err(|error| ProvisionError::Template(name, error))
+    let text = environment.render_str(source, values).map_err(|error| ProvisionError::Template(name, error))?;
+    // The library drops the last line end; a configuration file has one.
+    Ok(text.trim_end().to_owned() + "\n")
 }

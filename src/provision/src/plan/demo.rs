@@ -43,18 +43,18 @@ fn nsd(facts: &PlanFacts) -> Result<String, ProvisionError> {
     let (paths, endpoints) = (&facts.paths, Endpoints::of(&facts.config));
     render(
         templates::NSD,
-        context! { demo => true, bind => ["127.0.0.1"], port => endpoints.dns.port, run => text(&paths.run()),
-                   log => text(&paths.log()), control => text(&paths.run().join("nsd.ctl")),
-                   zones => text(&paths.zones()) },
+        context! { demo => true, bind => vec!["127.0.0.1"], port => endpoints.dns.port, run => text(&paths.run()),
+        log => text(&paths.log()), control => text(&paths.run().join("nsd.ctl")),
+        zones => text(&paths.zones()) },
     )
 }
 
 fn unbound(facts: &PlanFacts) -> Result<String, ProvisionError> {
     let (paths, endpoints) = (&facts.paths, Endpoints::of(&facts.config));
-    let zone = facts.config.email.domain().as_str();
+    let zone = facts.config.email.domain().to_string();
     render(
         templates::UNBOUND,
-        context! { demo => true, port => endpoints.resolver.port(), ipv6 => false, demo_zones => [zone],
-                   run => text(&paths.run()), log => text(&paths.log()), nsd_port => endpoints.dns.port },
+        context! { demo => true, port => endpoints.resolver.port(), ipv6 => false, demo_zones => vec![zone],
+        run => text(&paths.run()), log => text(&paths.log()), nsd_port => endpoints.dns.port },
     )
 }

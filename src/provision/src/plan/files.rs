@@ -12,7 +12,8 @@ const AUTO_UPGRADES: &str = "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Pe
 const JOURNAL: &str = "[Journal]\nStorage=persistent\nSystemMaxUse=500M\nMaxRetentionSec=90day\n";
 /// Ubuntu and Debian confine NSD where AppArmor is on; it has to read the box's zones.
 const APPARMOR_NSD: &str = "/var/lib/mailstead/zones/ r,\n/var/lib/mailstead/zones/** r,\n";
-const RESOLV: &str = "# Written by Mailstead: the box has a resolver of its own.\nnameserver 127.0.0.1\noptions edns0 trust-ad\n";
+const RESOLV: &str =
+    "# Written by Mailstead: the box has a resolver of its own.\nnameserver 127.0.0.1\noptions edns0 trust-ad\n";
 
 pub fn add(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     let host = serde_json::to_string_pretty(&facts.host)
@@ -57,7 +58,7 @@ fn resolver(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     let rules = render(
         templates::UNBOUND,
         context! { demo => false, port => 53, ipv6 => facts.host.ipv6.is_some(), demo_zones => Vec::<String>::new(),
-                   run => "", log => "", nsd_port => 0 },
+        run => "", log => "", nsd_port => 0 },
     )?;
     plan.file(Stage::Resolver, "/etc/unbound/unbound.conf", rules);
     plan.add(Stage::Resolver, unit("unbound.service", &["/etc/unbound/unbound.conf"], OnChange::Restart));
@@ -83,7 +84,7 @@ fn nsd(facts: &PlanFacts) -> Result<String, ProvisionError> {
     render(
         templates::NSD,
         context! { demo => false, bind, port => 53, run => "/run/nsd", log => "", control => "/run/nsd/nsd.ctl",
-                   zones => text(&facts.paths.zones()) },
+        zones => text(&facts.paths.zones()) },
     )
 }
 

@@ -89,7 +89,7 @@ fn service(plan: &mut Plan, role: Role) -> Result<(), ProvisionError> {
         templates::ROLE_SERVICE,
         context! {
             role => role.name(), user => role.user(), timed => Role::TIMED.contains(&role), before => needs.before,
-            capabilities => needs.capabilities, writes => needs.writes, hidden, families, after => needs.after,
+            capabilities => needs.capabilities, writes => needs.writes.to_vec(), hidden => hidden.to_vec(), families, after => needs.after.to_vec(),
             sees_processes => needs.sees_processes,
         },
     )?;
@@ -115,18 +115,25 @@ fn timers(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
         plan.file(Stage::Files, &unit_file(&format!("mailstead-{name}.timer")), content);
     }
     let sign = context! { what => "zone signatures renewed when due",
-                          commands => ["/opt/mailstead/current/mailstead dns publish"] };
+    commands => ["/opt/mailstead/current/mailstead dns publish"] };
     plan.file(Stage::Files, &unit_file("mailstead-dns-sign.service"), render(templates::HANDOVER_SERVICE, sign)?);
     Ok(())
 }
 
 /// Unprivileged roles write a file; these watches have the part that serves it look again.
 fn handovers(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
-    let certificate =
-        ("nginx-certificate", "nginx serves a new certificate", "/var/lib/mailstead/tls/chain.pem",
-         vec!["systemctl reload nginx.service"]);
-    let zones = ("nsd-zones", "NSD serves new zones", "/var/lib/mailstead/zones/published",
-                 vec!["nsd-control reconfig", "nsd-control reload"]);
+    let certificate = (
+        "nginx-certificate",
+        "nginx serves a new certificate",
+        "/var/lib/mailstead/tls/chain.pem",
+        vec!["systemctl reload nginx.service"],
+    );
+    let zones = (
+        "nsd-zones",
+        "NSD serves new zones",
+        "/var/lib/mailstead/zones/published",
+        vec!["nsd-control reconfig", "nsd-control reload"],
+    );
     let wanted = [Some(certificate), (facts.config.dns == DnsMode::Box).then_some(zones)];
     for (name, what, path, commands) in wanted.into_iter().flatten() {
         let watch = render(templates::HANDOVER_PATH, context! { what, path })?;
@@ -138,7 +145,10 @@ fn handovers(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
 }
 
 fn start(facts: &PlanFacts, plan: &mut Plan) {
-    plan.add(Stage::Services, unit("systemd-journald.service", &["/etc/systemd/journald.conf.d/mailstead.conf"], OnChange::Restart));
+    plan.add(
+        Stage::Services,
+        unit("systemd-journald.service", &["/etc/systemd/journald.conf.d/mailstead.conf"], OnChange::Restart),
+    );
     for role in Role::DAEMONS {
         let name = format!("mailstead-{role}.service");
         // A new release, a changed unit, or changed answers: the role starts anew.
@@ -147,7 +157,10 @@ fn start(facts: &PlanFacts, plan: &mut Plan) {
         plan.add(Stage::Services, unit(&name, &inputs, OnChange::Restart));
     }
     if facts.config.dns == DnsMode::Box {
-        plan.add(Stage::Services, unit("nsd.service", &["/etc/nsd/nsd.conf", "/etc/apparmor.d/local/usr.sbin.nsd"], OnChange::Restart));
+        plan.add(
+            Stage::Services,
+            unit("nsd.service", &["/etc/nsd/nsd.conf", "/etc/apparmor.d/local/usr.sbin.nsd"], OnChange::Restart),
+        );
     }
     plan.add(Stage::Services, unit("nginx.service", &["/etc/nginx/nginx.conf"], OnChange::Reload));
     let watches = ["mailstead-nginx-certificate.path", "mailstead-nsd-zones.path"];

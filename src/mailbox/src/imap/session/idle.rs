@@ -1,0 +1,65 @@
+//! IDLE (RFC 2177): what others do is told as it happens.
+
+use super::{Done, Session, Stop, retired};
+use crate::imap::connection::End;
+use crate::limits;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep, sleep_until};
+
+enum Woken {
+    Line(Result<Vec<u8>, End>),
+    Changed,
+    Heartbeat,
+    TooLong,
+    Retired,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    pub(super) async fn idle(&mut self) -> Done {
+        self.user()?;
+        self.say("+ idling");
+        let until = Instant::now() + limits::IDLE;
+        loop {
+            self.sync(true).await.map_err(Stop::End)?;
+            self.conn.flush().await.map_err(Stop::End)?;
+            match self.next_event(until).await {
+                Woken::Line(line) => {
+                    let line = line.map_err(Stop::End)?;
+                    if line.eq_ignore_ascii_case(b"DONE") {
+                        return Ok("done".into());
+                    }
+                    return Err(Stop::Bad("IDLE is ended by DONE".into()));
+                }
+                Woken::Changed => {}
+                Woken::Heartbeat => {
+                    self.look_for_others().await?;
+                    self.say("* OK still here");
+                }
+                Woken::TooLong => return Err(Stop::End(End::Bye("idle for too long"))),
+                Woken::Retired => return Err(Stop::End(End::Bye("this account was removed"))),
+            }
+        }
+    }
+
+    async fn next_event(&mut self, until: Instant) -> Woken {
+        let Some(user) = &self.user else { return Woken::TooLong };
+        let mut feed = user.feed.clone();
+        let changed = async {
+            // The receiver is the session's own, so what happened before this wait counts as well.
+            if feed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let woken = tokio::select! {
+            line = self.conn.line(limits::COMMAND_LINE) => Woken::Line(line),
+            () = changed => Woken::Changed,
+            () = sleep(limits::IDLE_HEARTBEAT) => Woken::Heartbeat,
+            () = sleep_until(until) => Woken::TooLong,
+            () = retired(user) => Woken::Retired,
+        };
+        if let (Woken::Changed, Some(user)) = (&woken, &mut self.user) {
+            user.feed.mark_unchanged();
+        }
+        woken
+    }
+}

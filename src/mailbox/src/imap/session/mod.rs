@@ -1,0 +1,311 @@
+//! The IMAP state machine (RFC 3501 §3): [`Session::execute`] is the whole of it; the files beside this one do the work.
+//!
+//! A session keeps a view of its folder. What others do reaches the view only in [`Session::sync`], before a tagged
+//! reply or while idling, so message numbers never shift under a command (RFC 3501 §7.4.1).
+
+mod auth;
+mod fetch;
+mod folders;
+mod idle;
+mod messages;
+mod search;
+mod section;
+mod select;
+mod view;
+
+use super::connection::{Connection, End, Received};
+use super::proto::{self, Command};
+use super::server::{Shared, Slot};
+use crate::{blocking, limits};
+use base::Address;
+use std::net::IpAddr;
+use std::sync::Arc;
+use store::{Account, StoreError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
+use view::View;
+
+/// What is offered once logged in, each with its RFC.
+const CAPABILITIES: [(&str, &str); 18] = [
+    ("IMAP4rev1", "RFC 3501"),
+    ("LITERAL+", "RFC 7888"),
+    ("SASL-IR", "RFC 4959"),
+    ("ID", "RFC 2971"),
+    ("ENABLE", "RFC 5161"),
+    ("IDLE", "RFC 2177"),
+    ("UIDPLUS", "RFC 4315"),
+    ("MOVE", "RFC 6851"),
+    ("UNSELECT", "RFC 3691"),
+    ("NAMESPACE", "RFC 2342"),
+    ("CHILDREN", "RFC 3348"),
+    ("SPECIAL-USE", "RFC 6154"),
+    ("LIST-EXTENDED", "RFC 5258"),
+    ("LIST-STATUS", "RFC 5819"),
+    ("ESEARCH", "RFC 4731"),
+    ("CONDSTORE", "RFC 7162"),
+    ("STATUS=SIZE", "RFC 8438"),
+    ("AUTH=PLAIN", "RFC 4616"),
+];
+
+/// A logged-in user.
+struct User {
+    address: Address,
+    account: Arc<Account>,
+    feed: tokio::sync::watch::Receiver<store::ModSeq>,
+    _slot: Slot,
+}
+
+/// How a command failed.
+enum Stop {
+    No(String),
+    Bad(String),
+    End(End),
+}
+
+/// The text of a tagged OK.
+type Done = Result<String, Stop>;
+
+pub struct Session<S> {
+    conn: Connection<S>,
+    shared: Arc<Shared>,
+    client: IpAddr,
+    user: Option<User>,
+    selected: Option<View>,
+    /// Whether the client wants modification sequences (RFC 7162 §3.1).
+    condstore: bool,
+    login_tries: u32,
+    bad_commands: u32,
+    /// The tag of the command in work, which ESEARCH repeats.
+    tag: String,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    pub fn new(conn: Connection<S>, shared: Arc<Shared>, client: IpAddr) -> Self {
+        Self {
+            conn,
+            shared,
+            client,
+            user: None,
+            selected: None,
+            condstore: false,
+            login_tries: 0,
+            bad_commands: 0,
+            tag: String::new(),
+        }
+    }
+
+    /// Converses until either side ends it.
+    pub async fn run(mut self) {
+        let end = self.converse().await.err();
+        if let Some(End::Bye(why)) = end {
+            self.say(&format!("* BYE {why}"));
+            // The client may be gone; then nobody needs the reason.
+            let _ = self.conn.flush().await;
+        }
+        self.conn.close().await;
+    }
+
+    async fn converse(&mut self) -> Result<(), End> {
+        self.say(&format!("* OK [CAPABILITY {}] Mailstead ready", capabilities(false)));
+        self.conn.flush().await?;
+        let login_until = Instant::now() + limits::LOGIN_WITHIN;
+        loop {
+            self.wait_for_input(login_until).await?;
+            let (line, permit) = match self.conn.command(self.user.is_some()).await? {
+                Received::Command(line, permit) => (line, permit),
+                Received::Refused(reply) => {
+                    self.conn.output.extend_from_slice(reply.as_bytes());
+                    self.conn.flush().await?;
+                    continue;
+                }
+            };
+            let parsed = proto::parse(&line);
+            match parsed {
+                Ok(command) => {
+                    drop(line);
+                    self.bad_commands = 0;
+                    self.answer(command).await?;
+                }
+                Err(why) => self.malformed(&line, &why.to_string())?,
+            }
+            drop(permit);
+            self.conn.flush().await?;
+        }
+    }
+
+    async fn wait_for_input(&mut self, login_until: Instant) -> Result<(), End> {
+        let (within, why) = match &self.user {
+            None => (login_until.saturating_duration_since(Instant::now()), "no login in time"),
+            Some(_) => (limits::IDLE, "idle for too long"),
+        };
+        let retired = async {
+            match &self.user {
+                Some(user) => retired(user).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            waited = timeout(within, self.conn.wait()) => waited.unwrap_or(Err(End::Bye(why))),
+            () = retired => Err(End::Bye("this account was removed")),
+        }
+    }
+
+    fn malformed(&mut self, line: &[u8], why: &str) -> Result<(), End> {
+        self.bad_commands += 1;
+        if self.bad_commands > limits::BAD_COMMANDS {
+            return Err(End::Bye("too many commands that are none"));
+        }
+        let tag = proto::tag_of(line).unwrap_or("*").to_owned();
+        self.say(&format!("{tag} BAD {why}"));
+        Ok(())
+    }
+
+    async fn answer(&mut self, line: proto::Line) -> Result<(), End> {
+        // RFC 3501 §7.4.1: message numbers must not shift under a client that may have more of these on the way.
+        let by_number = matches!(
+            line.command,
+            Command::Fetch { uid: false, .. } | Command::Store { uid: false, .. } | Command::Search { uid: false, .. }
+        );
+        self.tag.clone_from(&line.tag);
+        let outcome = self.execute(line.command).await;
+        if outcome.is_ok() || matches!(outcome, Err(Stop::No(_))) {
+            self.sync(!by_number).await?;
+        }
+        let tag = line.tag;
+        match outcome {
+            Ok(text) => self.say(&format!("{tag} OK {text}")),
+            Err(Stop::No(text)) => self.say(&format!("{tag} NO {text}")),
+            Err(Stop::Bad(text)) => self.say(&format!("{tag} BAD {text}")),
+            Err(Stop::End(End::Gone)) => {
+                // LOGOUT: its tagged reply is the last word.
+                self.say(&format!("{tag} OK bye"));
+                self.conn.flush().await?;
+                return Err(End::Gone);
+            }
+            Err(Stop::End(end)) => return Err(end),
+        }
+        Ok(())
+    }
+
+    async fn execute(&mut self, command: Command) -> Done {
+        match command {
+            // Any state.
+            Command::Capability => self.capability(),
+            Command::Noop => self.noop().await,
+            Command::Id => self.id(),
+            Command::Logout => self.logout(),
+            // Not authenticated.
+            Command::Login { user, password } => self.login(&user, password).await,
+            Command::Authenticate { mechanism, initial } => self.authenticate(&mechanism, initial).await,
+            // Authenticated.
+            Command::Enable(names) => self.enable(&names),
+            Command::Namespace => self.namespace(),
+            Command::Select { mailbox, read_only, condstore } => self.select(&mailbox, read_only, condstore).await,
+            Command::Create(name) => self.create(&name).await,
+            Command::Delete(name) => self.delete(&name).await,
+            Command::Rename { from, to } => self.rename(&from, &to).await,
+            Command::Subscribe { mailbox, subscribed } => self.subscribe(&mailbox, subscribed).await,
+            Command::List(list) => self.list(list).await,
+            Command::Lsub { reference, pattern } => self.lsub(&reference, &pattern).await,
+            Command::Status { mailbox, items } => self.status(&mailbox, &items).await,
+            Command::Append(append) => self.append(append).await,
+            Command::Idle => self.idle().await,
+            // Selected.
+            Command::Check => self.check(),
+            Command::Close => self.close().await,
+            Command::Unselect => self.unselect(),
+            Command::Expunge { uids } => self.expunge(uids).await,
+            Command::Search { uid, search } => self.search(uid, search).await,
+            Command::Fetch { uid, fetch } => self.fetch(uid, fetch).await,
+            Command::Store { uid, store } => self.store(uid, store).await,
+            Command::Copy { uid, set, mailbox, moving } => self.transfer(uid, &set, &mailbox, moving).await,
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.conn.output.extend_from_slice(line.as_bytes());
+        self.conn.output.extend_from_slice(b"\r\n");
+    }
+
+    fn user(&self) -> Result<&User, Stop> {
+        self.user.as_ref().ok_or_else(|| Stop::Bad("log in first".into()))
+    }
+
+    fn account(&self) -> Result<Arc<Account>, Stop> {
+        self.user().map(|user| Arc::clone(&user.account))
+    }
+
+    fn view(&mut self) -> Result<&mut View, Stop> {
+        self.selected.as_mut().ok_or_else(|| Stop::Bad("select a mailbox first".into()))
+    }
+
+    /// The view, for a command that changes something.
+    fn writable(&mut self) -> Result<&mut View, Stop> {
+        let view = self.view()?;
+        if view.read_only { Err(Stop::No("[READ-ONLY] the mailbox was opened with EXAMINE".into())) } else { Ok(view) }
+    }
+
+    /// Work on the account's store.
+    async fn on_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Account) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Stop> {
+        let account = self.account()?;
+        blocking::on(&account, work).await.map_err(Stop::from)
+    }
+
+    /// Brings the view up to date and tells the client what changed.
+    async fn sync(&mut self, tell_removals: bool) -> Result<(), End> {
+        let (Some(user), Some(view)) = (&self.user, &mut self.selected) else { return Ok(()) };
+        let (folder, since) = (view.folder.id, view.known);
+        match blocking::on(&user.account, move |account| account.changes(folder, since)).await {
+            Ok(changes) => view.apply(changes),
+            Err(StoreError::FolderGone) => return Err(End::Bye("the mailbox was deleted")),
+            Err(StoreError::Retired) => return Err(End::Bye("this account was removed")),
+            Err(why) => tracing::error!("{}: {why}", user.address),
+        }
+        let condstore = self.condstore;
+        view.tell(&mut self.conn.output, tell_removals, condstore);
+        Ok(())
+    }
+}
+
+/// Returns when the account is retired.
+async fn retired(user: &User) {
+    let mut feed = user.account.watch();
+    loop {
+        if user.account.is_retired() {
+            return;
+        }
+        if feed.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+fn capabilities(logged_in: bool) -> String {
+    let before_login = ["IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "AUTH=PLAIN"];
+    let offered = CAPABILITIES.iter().map(|(name, _)| *name);
+    let fitting = offered.filter(|name| if logged_in { *name != "AUTH=PLAIN" } else { before_login.contains(name) });
+    fitting.collect::<Vec<_>>().join(" ")
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::NoFolder(_) => "[NONEXISTENT] ",
+            StoreError::FolderExists(_) => "[ALREADYEXISTS] ",
+            StoreError::BadName(_) | StoreError::Inbox(_) | StoreError::BelowItself(_) => "[CANNOT] ",
+            StoreError::TooManyFolders | StoreError::OutOfUids => "[LIMIT] ",
+            StoreError::NoMessage => "[EXPUNGEISSUED] ",
+            StoreError::FolderGone => return Stop::End(End::Bye("the mailbox was deleted")),
+            StoreError::Retired => return Stop::End(End::Bye("this account was removed")),
+            full if full.is_full() => return Stop::No("[OVERQUOTA] the server's disk is full".into()),
+            StoreError::Io { .. } | StoreError::Index(_) => {
+                tracing::error!("the store failed: {error}");
+                return Stop::No("[SERVERBUG] the store failed; the server's log says how".into());
+            }
+        };
+        Stop::No(format!("{code}{error}"))
+    }
+}

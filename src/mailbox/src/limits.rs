@@ -1,0 +1,69 @@
+//! The bounds of the mailbox role, each with its reason.
+
+use std::time::Duration;
+
+/// Largest message that a client may APPEND, and that LMTP takes: what the MTA takes, 50 MiB, and room for the
+/// headers that are added on the way.
+pub const MESSAGE: usize = (50 << 20) + (64 << 10);
+/// Longest command without its literals. Clients with large folders send long UID sets; Dovecot takes 64 KiB.
+pub const COMMAND_LINE: usize = 64 << 10;
+/// Literals of one command other than APPEND's message: names, passwords, search strings.
+pub const COMMAND_LITERALS: usize = 64 << 10;
+/// Literals of one command in number.
+pub const COMMAND_LITERAL_COUNT: usize = 1000;
+/// Octets of messages that are being written, by APPEND or LMTP, at once over all sessions; who comes later waits. Five
+/// of the largest. (What LMTP is still reading counts in the MTA, which holds the same message.)
+pub const MESSAGES_IN_MEMORY: usize = 256 << 20;
+/// Ranges in one sequence set.
+pub const SET_RANGES: usize = 10_000;
+/// Nesting of SEARCH keys (parentheses, NOT, OR).
+pub const SEARCH_DEPTH: usize = 30;
+/// Keys of one SEARCH.
+pub const SEARCH_KEYS: usize = 1000;
+/// Items of one FETCH.
+pub const FETCH_ITEMS: usize = 100;
+/// Parts of a section number such as 1.2.3; no message has more levels than the store parses.
+pub const SECTION_DEPTH: usize = 40;
+/// Patterns of one LIST.
+pub const LIST_PATTERNS: usize = 50;
+/// Longest LIST pattern: matching is of the order of its length times the name's.
+pub const LIST_PATTERN: usize = 1000;
+
+/// IMAP sessions at once: fifty people with a few devices of several connections each.
+pub const SESSIONS: usize = 1000;
+/// From one address: a family or a firm behind one router.
+pub const SESSIONS_PER_ADDRESS: usize = 200;
+/// Of one account: Thunderbird opens five, and people have several devices.
+pub const SESSIONS_PER_ACCOUNT: usize = 60;
+/// LMTP sessions at once: as many as the MTA has SMTP sessions, and some.
+pub const LMTP_SESSIONS: usize = 300;
+
+/// For the TLS handshake.
+pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(20);
+/// From the greeting to the login.
+pub const LOGIN_WITHIN: Duration = Duration::from_secs(60);
+/// Without a command. RFC 3501 §5.4 wants at least thirty minutes.
+pub const IDLE: Duration = Duration::from_secs(31 * 60);
+/// While idling, a line now and then keeps address translators from forgetting the connection.
+pub const IDLE_HEARTBEAT: Duration = Duration::from_secs(120);
+/// For the rest of a command whose beginning has arrived, literals included: 50 MiB at a slow 200 kbit/s take 35 min.
+pub const COMMAND_WITHIN: Duration = Duration::from_secs(40 * 60);
+/// For the peer to take what it asked for, per 64 KiB or so.
+pub const WRITE_WITHIN: Duration = Duration::from_secs(120);
+/// Wrong passwords on one connection, after which it is closed; the directory slows them down besides.
+pub const LOGIN_TRIES: u32 = 3;
+/// Malformed commands in a row, after which it is not a mail client that speaks.
+pub const BAD_COMMANDS: u32 = 20;
+
+/// LMTP: longest command line (RFC 5321 §4.5.3.1.4 has 512; parameters and long local parts need more).
+pub const LMTP_LINE: usize = 4096;
+/// LMTP: recipients of one message. The MTA takes 100 and aliases may multiply them.
+pub const LMTP_RECIPIENTS: usize = 1000;
+/// LMTP: for the next line of a command or of the message.
+pub const LMTP_WITHIN: Duration = Duration::from_secs(300);
+
+/// Messages waiting to be learned from; beyond, they are not learned. A reader who sorts a whole folder must not fill
+/// the memory.
+pub const LEARN_QUEUE: usize = 500;
+/// Largest message that is learned from; classifiers look at no more text.
+pub const LEARN_MESSAGE: u64 = 512 << 10;

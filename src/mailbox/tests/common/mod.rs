@@ -1,0 +1,288 @@
+//! A mailbox role in a folder of its own, with a directory that knows ann and bob, and small clients for its sockets.
+#![allow(dead_code)]
+
+use base::config::DemoOptions;
+use base::{Address, BoxConfig, DnsMode, Domain, Paths, Role};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use wire::directory::{Account, Login, Request, Resolution};
+use wire::{Answer, Kind, Refusal, Serve};
+
+pub const PASSWORD: &str = "correct horse";
+
+pub fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+/// Knows ann@ and bob@example.org, and the alias both@.
+pub struct FakeDirectory;
+
+impl Serve for FakeDirectory {
+    type Request = Request;
+
+    async fn answer(&self, _: Role, request: Request, _: Vec<u8>) -> Result<Answer, Refusal> {
+        let (ann, bob) = (address("ann@example.org"), address("bob@example.org"));
+        match request {
+            Request::Resolve(ask) => {
+                let account = ask.address.account();
+                let found = match account.to_string().as_str() {
+                    "ann@example.org" | "bob@example.org" => Resolution::Accounts(vec![account]),
+                    "both@example.org" => Resolution::Accounts(vec![ann, bob]),
+                    _ => Resolution::Unknown,
+                };
+                ask.answer(found)
+            }
+            Request::Authenticate(ask) => {
+                let login = match (ask.login.as_str(), ask.password.expose()) {
+                    ("ann@example.org" | "bob@example.org", PASSWORD) => {
+                        Login::Granted { account: address(&ask.login), admin: false }
+                    }
+                    ("throttled@example.org", _) => Login::Throttled { retry_after_seconds: 60 },
+                    _ => Login::Denied,
+                };
+                ask.answer(login)
+            }
+            Request::Accounts(ask) => {
+                let account = |address| Account { address, admin: false, created: 0 };
+                ask.answer(vec![account(ann), account(bob)])
+            }
+            other => Err(Refusal::new(Kind::Invalid, wire::server::Request::name(&other))),
+        }
+    }
+}
+
+/// What the filter was told to learn: whether spam, and the message.
+#[derive(Default)]
+pub struct FakeFilter {
+    pub learned: Mutex<Vec<(bool, Vec<u8>)>>,
+}
+
+impl Serve for FakeFilter {
+    type Request = wire::filter::Request;
+
+    async fn answer(&self, _: Role, request: Self::Request, body: Vec<u8>) -> Result<Answer, Refusal> {
+        match request {
+            wire::filter::Request::Learn(ask) => {
+                self.learned.lock().unwrap().push((ask.spam, body));
+                ask.answer(())
+            }
+            other => Err(Refusal::new(Kind::Invalid, wire::server::Request::name(&other))),
+        }
+    }
+}
+
+/// A free port that lies `offset` above a base port.
+pub fn base_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port() - 3
+}
+
+/// Writes configuration and certificate; returns the certificate's PEM.
+pub fn furnish(dir: &Path, base_port: u16) -> Paths {
+    let paths = Paths::under(dir);
+    let hostname = Domain::parse("box.example.org").unwrap();
+    let mut config = BoxConfig::new(address("ann@example.org"), hostname, DnsMode::External);
+    config.demo = Some(DemoOptions { base_port, resolver: None, remote_smtp_port: 25 });
+    std::fs::create_dir_all(paths.etc()).unwrap();
+    config.save(&paths).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+    std::fs::create_dir_all(paths.tls()).unwrap();
+    std::fs::write(paths.tls().join("chain.pem"), made.cert.pem()).unwrap();
+    std::fs::write(paths.tls().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    paths
+}
+
+/// Starts the directory and the mailbox in this process.
+pub fn start(paths: &Paths) {
+    let own = paths.clone();
+    tokio::spawn(async move { wire::serve(&own, Arc::new(FakeDirectory)).await.unwrap() });
+    let own = paths.clone();
+    tokio::spawn(async move { mailbox::run(own).await.unwrap() });
+}
+
+pub struct Running {
+    pub dir: tempfile::TempDir,
+    pub paths: Paths,
+    pub port: u16,
+}
+
+pub async fn running() -> Running {
+    let dir = tempfile::tempdir().unwrap();
+    let port = base_port();
+    let paths = furnish(dir.path(), port);
+    start(&paths);
+    until_ready(&paths).await;
+    Running { dir, paths, port: port + 3 }
+}
+
+pub async fn until_ready(paths: &Paths) {
+    for _ in 0..500 {
+        let ready = [(Role::Mailbox, "lmtp"), (Role::Mailbox, "mailbox"), (Role::Directory, "directory")];
+        let mut all = true;
+        for (role, name) in ready {
+            all &= UnixStream::connect(paths.socket(role, name)).await.is_ok();
+        }
+        if all {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the mailbox did not come up");
+}
+
+/// An IMAP client that shows what went over the wire.
+pub struct Imap {
+    stream: BufReader<TlsStream<TcpStream>>,
+    count: u32,
+}
+
+impl Imap {
+    pub async fn connect(running: &Running) -> Imap {
+        use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(running.paths.tls().join("chain.pem")).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tcp = TcpStream::connect(("127.0.0.1", running.port)).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        let mut imap = Imap { stream: BufReader::new(tls), count: 0 };
+        assert!(imap.line().await.starts_with("* OK [CAPABILITY IMAP4rev1 "));
+        imap
+    }
+
+    pub async fn login(running: &Running, user: &str) -> Imap {
+        let mut imap = Imap::connect(running).await;
+        imap.ok(&format!("LOGIN {user} \"{PASSWORD}\"")).await;
+        imap
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        self.stream.get_mut().write_all(text.as_bytes()).await.unwrap();
+        self.stream.get_mut().flush().await.unwrap();
+    }
+
+    /// The next line; panics when none comes.
+    pub async fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let read = self.stream.read_until(b'\n', &mut line);
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect("a reply in time").unwrap();
+        String::from_utf8_lossy(&line).trim_end_matches("\r\n").to_owned()
+    }
+
+    /// Sends a command; returns all lines of the reply, the tagged one last and without its tag.
+    pub async fn command(&mut self, command: &str) -> Vec<String> {
+        self.count += 1;
+        let tag = format!("t{}", self.count);
+        self.send(&format!("{tag} {command}\r\n")).await;
+        self.reply(&tag).await
+    }
+
+    pub async fn reply(&mut self, tag: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line().await;
+            assert!(!line.is_empty() || !lines.is_empty(), "the connection was closed");
+            if let Some(rest) = line.strip_prefix(&format!("{tag} ")) {
+                lines.push(rest.to_owned());
+                return lines;
+            }
+            lines.push(line);
+        }
+    }
+
+    pub async fn ok(&mut self, command: &str) -> Vec<String> {
+        let lines = self.command(command).await;
+        assert!(lines.last().unwrap().starts_with("OK"), "{command}: {lines:#?}");
+        lines
+    }
+
+    /// What is left until the server closes.
+    pub async fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        let read = self.stream.read_to_end(&mut rest);
+        // The server closing without TLS's goodbye is not of interest here.
+        let _ = tokio::time::timeout(Duration::from_secs(20), read).await.expect("the end in time");
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    pub async fn append(&mut self, folder: &str, message: &str) -> Vec<String> {
+        self.ok(&format!("APPEND {folder} {{{}+}}\r\n{message}", message.len())).await
+    }
+}
+
+/// An LMTP client.
+pub struct Lmtp {
+    stream: BufReader<UnixStream>,
+}
+
+impl Lmtp {
+    pub async fn connect(paths: &Paths) -> std::io::Result<Lmtp> {
+        let stream = UnixStream::connect(paths.socket(Role::Mailbox, "lmtp")).await?;
+        let mut lmtp = Lmtp { stream: BufReader::new(stream) };
+        lmtp.line().await?;
+        lmtp.command("LHLO test").await?;
+        Ok(lmtp)
+    }
+
+    async fn line(&mut self) -> std::io::Result<String> {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line);
+        let count = tokio::time::timeout(Duration::from_secs(20), read).await.map_err(std::io::Error::other)??;
+        if count == 0 { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(line.trim_end().to_owned()) }
+    }
+
+    /// The last line of a reply.
+    pub async fn reply(&mut self) -> std::io::Result<String> {
+        loop {
+            let line = self.line().await?;
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return Ok(line);
+            }
+        }
+    }
+
+    pub async fn send(&mut self, text: &str) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(text.as_bytes()).await
+    }
+
+    pub async fn command(&mut self, text: &str) -> std::io::Result<String> {
+        self.send(&format!("{text}\r\n")).await?;
+        self.reply().await
+    }
+
+    /// Sends a message in one go, as PIPELINING allows; returns the reply of each recipient.
+    pub async fn deliver(&mut self, recipients: &[&str], message: &str) -> std::io::Result<Vec<String>> {
+        let mut text = String::from("MAIL FROM:<eve@example.net>\r\n");
+        recipients.iter().for_each(|to| text.push_str(&format!("RCPT TO:<{to}>\r\n")));
+        text.push_str("DATA\r\n");
+        self.send(&text).await?;
+        self.reply().await?;
+        let mut replies = Vec::new();
+        let mut taken = 0;
+        for _ in recipients {
+            let reply = self.reply().await?;
+            taken += usize::from(reply.starts_with("250"));
+            replies.push(reply);
+        }
+        let data = self.reply().await?;
+        if taken == 0 {
+            return Ok(replies);
+        }
+        assert!(data.starts_with("354"), "{data}");
+        self.send(&format!("{message}\r\n.\r\n")).await?;
+        for reply in replies.iter_mut().filter(|reply| reply.starts_with("250")) {
+            *reply = self.reply().await?;
+        }
+        Ok(replies)
+    }
+}

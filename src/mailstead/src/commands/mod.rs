@@ -1,0 +1,32 @@
+//! One file per command.
+
+pub mod alias;
+pub mod backup;
+pub mod demo;
+pub mod dns;
+pub mod plan;
+pub mod queue;
+pub mod release;
+pub mod restore;
+pub mod run;
+pub mod setup;
+pub mod status;
+pub mod user;
+
+use base::{BoxConfig, Paths};
+
+/// The box's answers, or a sentence that says how to get a box.
+pub fn config(paths: &Paths) -> anyhow::Result<BoxConfig> {
+    BoxConfig::load(paths).map_err(|error| match error.is_missing() {
+        true => anyhow::anyhow!("this machine is not a box yet; set it up with: mailstead setup"),
+        false => error.into(),
+    })
+}
+
+/// Refuses commands that only root may give on a live machine.
+pub fn require_root(paths: &Paths) -> anyhow::Result<()> {
+    if paths.is_live() && !provision::host::is_root() {
+        anyhow::bail!("this needs root: run it with sudo");
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! `mailstead plan` and `mailstead apply`: the difference between the box as it is and as it is meant to be.
+
+use crate::converge::{self, Task};
+use crate::{commands, output};
+use base::{BoxConfig, Paths};
+use clap::Args;
+use provision::Progress;
+use std::process::ExitCode;
+
+/// Show what `apply` would change, and change nothing.
+#[derive(Args)]
+pub struct Plan {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Make the box as it is meant to be: after an edit of box.yaml, or to repair what was changed by hand.
+#[derive(Args)]
+pub struct Apply {}
+
+impl Plan {
+    pub async fn run(self, paths: Paths) -> anyhow::Result<ExitCode> {
+        commands::require_root(&paths)?;
+        let config = commands::config(&paths)?;
+        let lines = pending(&paths, &config).await?;
+        if self.json {
+            output::json(&lines)?;
+        } else if lines.is_empty() {
+            println!("Nothing to do.");
+        } else {
+            lines.iter().for_each(|line| println!("{line}"));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn pending(paths: &Paths, config: &BoxConfig) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    if paths.is_live() {
+        let steps = converge::host_steps(config)?;
+        lines.extend(steps.iter().map(|(stage, step)| format!("{}: {step}", stage.title())));
+    }
+    // Roles that do not run yet cannot be asked; starting them is a step by then.
+    match converge::tasks(paths, config).await {
+        Ok(tasks) => lines.extend(tasks.iter().map(Task::to_string)),
+        Err(_) if !lines.is_empty() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(lines)
+}
+
+impl Apply {
+    pub async fn run(self, paths: Paths) -> anyhow::Result<ExitCode> {
+        commands::require_root(&paths)?;
+        let config = commands::config(&paths)?;
+        if paths.is_live() {
+            let steps = converge::host_steps(&config)?;
+            converge::apply_host(&steps, &mut Progress::new(&paths))?;
+            steps.iter().for_each(|(_, step)| println!("{step}"));
+        }
+        converge::wait_for_roles(&paths).await?;
+        for trouble in converge::follow(&paths, &config).await? {
+            eprintln!("mailstead: {trouble}");
+        }
+        println!("The box is as planned.");
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,115 @@
+//! `mailstead user`: accounts. Domains follow from their addresses.
+
+use crate::{commands, converge, output};
+use anyhow::Context;
+use base::{Address, Paths, Secret};
+use clap::{Args, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use wire::{Client, directory, mailbox};
+
+/// Add, list, change and remove accounts. The first address of a new domain brings its DNS zone and keys with it.
+#[derive(Args)]
+pub struct User {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Add an account; prints a generated password unless one is given in a file.
+    Add {
+        address: Address,
+        /// Read the password from the first line of this file (- for standard input).
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// Let the account into the panel.
+        #[arg(long)]
+        admin: bool,
+    },
+    /// List every account.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a new password; prints a generated one unless one is given in a file.
+    Password {
+        address: Address,
+        /// Read the password from the first line of this file (- for standard input).
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Remove an account. Its mail is put aside on the disk, under mail/.retired.
+    Remove { address: Address },
+}
+
+impl User {
+    pub async fn run(self, paths: Paths) -> anyhow::Result<ExitCode> {
+        commands::require_root(&paths)?;
+        let config = commands::config(&paths)?;
+        let client = Client::new(paths.clone());
+        match self.command {
+            Command::Add { address, password_file, admin } => {
+                let (password, generated) = password(password_file.as_deref())?;
+                let account = address.account();
+                client.ask(&directory::AddAccount { address, password: password.clone(), admin }).await?;
+                println!("Account:  {account}");
+                if generated {
+                    println!("Password: {}", password.expose());
+                }
+                tell(converge::follow(&paths, &config).await);
+            }
+            Command::List { json } => list(&client, json).await?,
+            Command::Password { address, password_file } => {
+                let (password, generated) = password(password_file.as_deref())?;
+                client.ask(&directory::SetPassword { account: address, password: password.clone() }).await?;
+                if generated {
+                    println!("Password: {}", password.expose());
+                }
+            }
+            Command::Remove { address } => {
+                client.ask(&directory::RemoveAccount { account: address.clone() }).await?;
+                client.ask(&mailbox::Retire { account: address.account() }).await?;
+                println!("{} is removed; its mail was put aside.", address.account());
+                tell(converge::follow(&paths, &config).await);
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What could not follow yet; the account itself is there all the same.
+pub fn tell(followed: anyhow::Result<Vec<String>>) {
+    let troubles = followed
+        .unwrap_or_else(|error| vec![format!("the zone could not follow yet: {error:#}; run: mailstead apply")]);
+    troubles.iter().for_each(|trouble| eprintln!("mailstead: {trouble}"));
+}
+
+async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
+    let accounts = client.ask(&directory::Accounts {}).await?;
+    if json {
+        return output::json(&accounts);
+    }
+    let rows = accounts.iter().map(|account| {
+        vec![
+            account.address.to_string(),
+            if account.admin { "admin" } else { "" }.to_owned(),
+            base::time::readable(account.created),
+        ]
+    });
+    output::table(&rows.collect::<Vec<_>>());
+    Ok(())
+}
+
+/// The password from a file, or a generated one (then `true`). Never from an argument, which every user could see.
+fn password(file: Option<&Path>) -> anyhow::Result<(Secret, bool)> {
+    let Some(file) = file else { return Ok((Secret::generate(), true)) };
+    let text = match file {
+        dash if dash == Path::new("-") => std::io::read_to_string(std::io::stdin().lock()).context("standard input")?,
+        file => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
+    };
+    let line = text.lines().next().unwrap_or_default();
+    anyhow::ensure!(!line.is_empty(), "{} has no password in its first line", file.display());
+    Ok((Secret::new(line), false))
+}

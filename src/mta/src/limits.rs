@@ -1,0 +1,117 @@
+//! Every bound of this room, with where its number comes from.
+//!
+//! All of them are for one box of some fifty people with as little as 480 MB of memory.
+
+use std::time::Duration;
+
+// --- What a peer may send -------------------------------------------------------------------------------------------
+
+/// Longest command line with its CRLF. RFC 5321 §4.5.3.1.4 says 512; extensions (SIZE, BODY, AUTH with an initial
+/// response) add to it, and a PLAIN response with three fields of 255 octets is 1,024 in base64.
+pub const COMMAND_LINE: usize = 2_048;
+/// Longest line of a message. RFC 5321 §4.5.3.1.6 says 1,000; scripts and shops send HTML in one line, and refusing
+/// those would lose invoices. Postfix cuts at 2,048, Exim and Gmail take far more; this bounds the readers after us.
+pub const TEXT_LINE: usize = 64 << 10;
+/// Largest message, in octets. What Gmail takes in is 50 MB.
+pub const MESSAGE: usize = 50 << 20;
+/// Largest header block. Postfix's `header_size_limit` cuts at 100 KiB; long lists of recipients go a little beyond.
+pub const HEADER: usize = 256 << 10;
+/// Recipients per message. RFC 5321 §4.5.3.1.8 asks for at least 100.
+pub const RECIPIENTS: usize = 100;
+/// `Received` fields after which a message is taken to go in circles. RFC 5321 §6.3 says at least 100 are usually
+/// meant as a loop; Postfix's `hopcount_limit` is 50, and no real path comes near it.
+pub const HOPS: usize = 50;
+/// Octets of messages held in memory by all sessions and deliveries together: two of the largest and then some.
+pub const MEMORY: usize = 128 << 20;
+
+// --- How long a peer may take (RFC 5321 §4.5.3.2) --------------------------------------------------------------------
+
+/// Between commands, as a server: "at least 5 minutes" (§4.5.3.2.7).
+pub const COMMAND_WITHIN: Duration = Duration::from_secs(300);
+/// Between two pieces of a message, either way (§4.5.3.2.5).
+pub const DATA_BLOCK_WITHIN: Duration = Duration::from_secs(180);
+/// A whole message. 50 MiB in this time is 30 kB/s; slower is more likely an attack than a modem.
+pub const MESSAGE_WITHIN: Duration = Duration::from_secs(1_800);
+/// A whole connection, whatever it does.
+pub const CONNECTION_WITHIN: Duration = Duration::from_secs(7_200);
+/// Writing replies to a peer that reads.
+pub const WRITE_WITHIN: Duration = Duration::from_secs(60);
+/// A TLS handshake, either way. Four round trips and a slow processor.
+pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(30);
+/// How long a connection that is being closed is read on, so that the last reply is not lost to a reset.
+pub const LINGER: Duration = Duration::from_secs(5);
+
+// --- How much a peer may ask -----------------------------------------------------------------------------------------
+
+/// Connections on one port at once. Each costs some 100 KB with TLS.
+pub const CONNECTIONS: usize = 200;
+/// Of these, from one network: a /32 of IPv4 or a /64 of IPv6. Large senders open about 20.
+pub const CONNECTIONS_PER_NETWORK: usize = 25;
+/// Commands in one connection. A full transaction of 100 recipients takes 104.
+pub const COMMANDS: usize = 10_000;
+/// Commands in a row that bring no mail on the way (NOOP, RSET, VRFY, HELP, EHLO). Postfix's junk limit is 100.
+pub const IDLE_COMMANDS: usize = 100;
+/// Wrong commands before the connection is closed. Postfix's `smtpd_hard_error_limit` is 20.
+pub const ERRORS: usize = 10;
+/// Unknown recipients before the connection is closed: guessing names is how addresses are harvested.
+pub const UNKNOWN_RECIPIENTS: usize = 10;
+/// How much longer each further unknown recipient's answer takes, and the most that it does.
+pub const UNKNOWN_RECIPIENT_PAUSE: Duration = Duration::from_millis(250);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// Failed logins before the connection is closed, and the wait after each. The directory slows them too.
+pub const FAILED_LOGINS: usize = 3;
+pub const FAILED_LOGIN_PAUSE: Duration = Duration::from_secs(1);
+/// How long the greeting on port 25 waits for a client that speaks before its turn (RFC 5321 §4.3.1). Such programs
+/// send in the same flight as the end of the TCP handshake, so a moment is enough to see them.
+pub const EARLY_TALKER_WAIT: Duration = Duration::from_millis(20);
+
+// --- What an account may send ----------------------------------------------------------------------------------------
+
+/// Messages per account and hour. A person writes fewer; a stolen password sends thousands.
+pub const MESSAGES_PER_HOUR: u32 = 300;
+/// Recipients per account and day. Gmail's own limit for a person's account is 2,000.
+pub const RECIPIENTS_PER_DAY: u32 = 2_000;
+
+// --- The queue -------------------------------------------------------------------------------------------------------
+
+/// Messages that wait. Their envelopes are held in memory, a kilobyte or so each.
+pub const QUEUE_MESSAGES: usize = 10_000;
+/// Octets that wait.
+pub const QUEUE_BYTES: u64 = 4 << 30;
+/// Free space below which nothing more is taken: mailboxes share the disk.
+pub const FREE_DISK: u64 = 200 << 20;
+/// What the control door tells of the queue at most.
+pub const QUEUE_SHOWN: usize = 1_000;
+/// First wait after a failed try; it doubles from there (RFC 5321 §4.5.4.1 asks for 30 minutes in general, and allows
+/// two early tries within the first hour; greylisting peers want five to fifteen minutes).
+pub const RETRY_FIRST: Duration = Duration::from_secs(5 * 60);
+pub const RETRY_LONGEST: Duration = Duration::from_secs(4 * 3_600);
+/// RFC 5321 §4.5.4.1: "the give-up time generally needs to be at least 4-5 days".
+pub const GIVE_UP: Duration = Duration::from_secs(5 * 86_400);
+/// How far a wait is spread, in percent, so that a peer that was down is not met by everything at once.
+pub const JITTER_PERCENT: u64 = 10;
+/// Deliveries at once, in all and to one destination. Postfix's `default_destination_concurrency_limit` is 20; small
+/// senders are liked better when they are gentle.
+pub const DELIVERIES: usize = 20;
+pub const DELIVERIES_PER_DESTINATION: usize = 3;
+
+// --- Delivering (RFC 5321 §4.5.3.2) ----------------------------------------------------------------------------------
+
+/// To open a TCP connection. RFC 1123 leaves it open; Postfix's `smtp_connect_timeout` is 30 seconds.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(30);
+/// The greeting (§4.5.3.2.1), MAIL (§4.5.3.2.2) and RCPT (§4.5.3.2.3).
+pub const REPLY_WITHIN: Duration = Duration::from_secs(300);
+/// After the final dot (§4.5.3.2.6).
+pub const FINAL_REPLY_WITHIN: Duration = Duration::from_secs(600);
+/// The mailbox is on this machine; it answers for one message per account at a time.
+pub const LMTP_REPLY_WITHIN: Duration = Duration::from_secs(120);
+/// Longest reply line (RFC 5321 §4.5.3.1.5 says 512) and lines in one reply.
+pub const REPLY_LINE: usize = 2_048;
+pub const REPLY_LINES: usize = 100;
+/// Mail exchangers and addresses tried in one go. RFC 5321 §5.1: at least two.
+pub const EXCHANGERS: usize = 5;
+pub const ADDRESSES: usize = 8;
+/// A look-up in the DNS, through the box's own resolver, which has its own patience.
+pub const LOOKUP_WITHIN: Duration = Duration::from_secs(20);
+/// How much of the original's header a report returns.
+pub const RETURNED_HEADER: usize = 64 << 10;

@@ -1,0 +1,49 @@
+//! What the MTA asks of its neighbours, in its own words.
+
+use crate::message::Message;
+use base::{Address, Domain, Paths};
+use std::net::IpAddr;
+use wire::directory::{Authenticate, Login, MaySend, Resolution, Resolve, Service};
+use wire::filter::{Judge, Sign, Verdict};
+use wire::{Client, WireError};
+
+/// The directory and the filter. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    client: Client,
+}
+
+impl Neighbours {
+    pub fn new(paths: &Paths) -> Self {
+        Self { client: Client::new(paths.clone()) }
+    }
+
+    pub async fn resolve(&self, address: &Address) -> Result<Resolution, WireError> {
+        self.client.ask(&Resolve { address: address.clone() }).await
+    }
+
+    /// Whether the address's domain is one of ours.
+    pub async fn is_local(&self, address: &Address) -> Result<bool, WireError> {
+        Ok(self.resolve(address).await? != Resolution::Elsewhere)
+    }
+
+    pub async fn log_in(&self, login: String, password: base::Secret, client: IpAddr) -> Result<Login, WireError> {
+        self.client.ask(&Authenticate { login, password, service: Service::Submission, client }).await
+    }
+
+    pub async fn may_send(&self, account: &Address, sender: &Address) -> Result<bool, WireError> {
+        self.client.ask(&MaySend { account: account.clone(), sender: sender.clone() }).await
+    }
+
+    /// The filter's view of a stranger's message.
+    pub async fn judge(&self, question: &Judge, message: &[u8]) -> Result<Verdict, WireError> {
+        self.client.ask_with_body(question, message).await.map(|(verdict, _)| verdict)
+    }
+
+    /// The signature fields for a message from `domain`.
+    pub async fn sign(&self, domain: &Domain, message: &Message) -> Result<String, WireError> {
+        let bytes = message.clone().into_bytes();
+        let signed = self.client.ask_with_body(&Sign { domain: domain.clone() }, &bytes).await?.0;
+        Ok(signed.headers)
+    }
+}

@@ -1,0 +1,86 @@
+//! One message in the queue: who sent it, and how far each recipient is. Written to disk as `envelope.json`.
+
+use base::{Address, Domain};
+use serde::{Deserialize, Serialize};
+
+/// The envelope and the state of delivery. Invariant: `recipients` is never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub id: String,
+    /// `None` for reports, which are never reported about in turn.
+    pub sender: Option<Address>,
+    /// Seconds since 1970.
+    pub queued: u64,
+    pub bytes: u64,
+    /// Whether the message needs eight bits.
+    pub eight_bit: bool,
+    /// Whether the message bears the filter's decision already. Mail of the box's own users does not: the field is put
+    /// on top for the mailboxes here, and does not travel elsewhere.
+    pub judged: bool,
+    pub recipients: Vec<Recipient>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    pub address: Address,
+    /// Whether it is delivered to this box's mailboxes.
+    pub local: bool,
+    pub state: State,
+    pub tries: u32,
+    /// Seconds since 1970; a waiting recipient is due from then on.
+    pub next_try: u64,
+    /// What the last try met, in words.
+    pub last: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Waiting,
+    Delivered,
+    /// Given up, and the sender has been told.
+    Failed,
+}
+
+/// Where recipients go together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Destination {
+    Mailboxes,
+    Elsewhere(Domain),
+}
+
+impl Recipient {
+    pub fn new(address: Address, local: bool, now: u64) -> Self {
+        Self { address, local, state: State::Waiting, tries: 0, next_try: now, last: None }
+    }
+
+    pub fn destination(&self) -> Destination {
+        if self.local { Destination::Mailboxes } else { Destination::Elsewhere(self.address.domain().clone()) }
+    }
+
+    pub fn is_due(&self, now: u64) -> bool {
+        self.state == State::Waiting && self.next_try <= now
+    }
+}
+
+impl Entry {
+    /// Whether every recipient has come to an end.
+    pub fn is_finished(&self) -> bool {
+        self.recipients.iter().all(|recipient| recipient.state != State::Waiting)
+    }
+
+    /// The destinations that have something due, each once.
+    pub fn due(&self, now: u64) -> Vec<Destination> {
+        let due = self.recipients.iter().filter(|recipient| recipient.is_due(now));
+        let mut destinations: Vec<_> = due.map(Recipient::destination).collect();
+        destinations.sort();
+        destinations.dedup();
+        destinations
+    }
+
+    /// The due recipients of one destination, no more than fit one transaction.
+    pub fn due_at(&self, destination: &Destination, now: u64) -> Vec<Address> {
+        let due = self.recipients.iter().filter(|r| r.is_due(now) && r.destination() == *destination);
+        due.map(|recipient| recipient.address.clone()).take(crate::limits::RECIPIENTS).collect()
+    }
+}

@@ -1,0 +1,139 @@
+//! One connection: lines in, replies out, messages collected within their bounds.
+
+use super::Port;
+use crate::channel::{Channel, Io};
+use crate::house::House;
+use crate::limits;
+use crate::proto::Reply;
+use crate::proto::dot::{DotError, DotReader, Taken};
+use crate::session::{Kind, Next, Received, Session};
+use bytes::Buf;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Holds a conversation from greeting to goodbye.
+pub async fn hold(stream: TcpStream, client: IpAddr, port: Port, house: Arc<House>) {
+    let conversation = timeout(limits::CONNECTION_WITHIN, converse(stream, client, port, house)).await;
+    match conversation {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("{client} went away: {error}"),
+        Err(_) => tracing::info!("{client} was connected too long; closed"),
+    }
+}
+
+async fn converse(stream: TcpStream, client: IpAddr, port: Port, house: Arc<House>) -> io::Result<()> {
+    // Replies are small and the peer waits for each.
+    stream.set_nodelay(true)?;
+    let mut session = Session::new(house.clone(), port.kind, client);
+    let mut channel = if port.implicit_tls {
+        let (channel, how) = handshake(Box::new(stream), &port).await?;
+        session.secured(how);
+        channel
+    } else {
+        if port.kind == Kind::Inbound && speaks_first(&stream).await {
+            tracing::info!("{client} spoke before the greeting; refused");
+            let mut channel = Channel::new(stream);
+            Reply::new(554, "5.5.1", "wait for the greeting before you speak").write(channel.output());
+            channel.close().await;
+            return Ok(());
+        }
+        Channel::new(stream)
+    };
+    session.greeting().write(channel.output());
+    loop {
+        if !channel.has_line() {
+            channel.flush(limits::WRITE_WITHIN).await?;
+        }
+        let mut next = match channel.line(limits::COMMAND_LINE, limits::COMMAND_WITHIN).await {
+            Ok(Some(line)) => session.line(line).await,
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Next::Close(Reply::new(421, "4.4.2", "nothing was heard for too long; closing"))
+            }
+            Err(error) => return Err(error),
+        };
+        if let Next::Data(reply) = next {
+            reply.write(channel.output());
+            channel.flush(limits::WRITE_WITHIN).await?;
+            next = match timeout(limits::MESSAGE_WITHIN, collect(&mut channel, &house)).await {
+                Ok(Ok(Ok(received))) => session.message(received).await,
+                Ok(Ok(Err(error))) => session.broken_message(error),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => Next::Close(Reply::new(421, "4.4.2", "the message took too long; closing")),
+            };
+        }
+        match next {
+            Next::Say(reply) | Next::Data(reply) => reply.write(channel.output()),
+            Next::Close(reply) => {
+                reply.write(channel.output());
+                channel.close().await;
+                return Ok(());
+            }
+            Next::StartTls(reply) => {
+                reply.write(channel.output());
+                channel.flush(limits::WRITE_WITHIN).await?;
+                let (secured, how) = handshake(channel.into_stream(), &port).await?;
+                channel = secured;
+                session.secured(how);
+            }
+        }
+    }
+}
+
+/// Whether a client sends something before the greeting, as programs do that never read replies.
+async fn speaks_first(stream: &TcpStream) -> bool {
+    let mut byte = [0];
+    matches!(timeout(limits::EARLY_TALKER_WAIT, stream.peek(&mut byte)).await, Ok(Ok(1)))
+}
+
+async fn handshake(stream: Box<dyn Io>, port: &Port) -> io::Result<(Channel, String)> {
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&port.tls));
+    let accepted = timeout(limits::HANDSHAKE_WITHIN, acceptor.accept(stream)).await;
+    let stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let connection = stream.get_ref().1;
+    let version = connection.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
+    let version = version.replace("TLSv1_", "TLSv1.");
+    let suite = connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())).unwrap_or_default();
+    let how = format!("{version} with {suite}");
+    Ok((Channel::new(stream), how))
+}
+
+/// Reads a message to its end. One that is too large is read on without being kept, so that the peer hears why.
+async fn collect(channel: &mut Channel, house: &House) -> io::Result<Result<Received, DotError>> {
+    let (mut reader, mut bytes, mut share) = (DotReader::default(), Vec::new(), house.memory.share());
+    let mut dropped = None;
+    let mut total = 0usize;
+    loop {
+        let taken = match reader.feed(&channel.input, &mut bytes) {
+            Ok(taken) => taken,
+            Err(error) => return Ok(Err(error)),
+        };
+        total = total.saturating_add(channel.input.len());
+        if dropped.is_none() && bytes.len() > limits::MESSAGE {
+            dropped = Some(Received::TooLarge);
+        }
+        if dropped.is_none() && !share.grow(bytes.len()) {
+            dropped = Some(Received::NoMemory);
+        }
+        if dropped.is_some() {
+            bytes = Vec::new();
+            share = house.memory.share();
+        }
+        match taken {
+            Taken::End(at) => {
+                channel.input.advance(at);
+                return Ok(Ok(dropped.unwrap_or(Received::Whole(bytes, share))));
+            }
+            Taken::All => channel.input.clear(),
+        }
+        if total > 4 * limits::MESSAGE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without end"));
+        }
+        if !channel.fill(limits::DATA_BLOCK_WITHIN).await? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}

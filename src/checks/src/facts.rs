@@ -72,7 +72,7 @@ impl HostReport {
 }
 
 /// Looks at the machine. Needs root on a live one; in a demo only the backups are looked at.
-pub fn collect(paths: &Paths) -> HostReport {
+pub fn look(paths: &Paths) -> HostReport {
     let not_in_a_demo = || "a demo leaves the machine alone".to_owned();
     let live = paths.is_live();
     let previous = HostReport::load(paths).and_then(|report| report.updates.ok());
@@ -85,12 +85,12 @@ pub fn collect(paths: &Paths) -> HostReport {
     }
 }
 
-/// Collects and writes the report for the checks to read.
-pub fn write(paths: &Paths) -> Result<(), ChecksError> {
+/// Looks, and writes the report for the checks to read.
+pub fn collect(paths: &Paths) -> Result<(), ChecksError> {
     let file = HostReport::file(paths);
     let folder = paths.run();
     base::durable::create_dir_all(&folder, 0o755).map_err(ChecksError::write(folder))?;
-    let text = serde_json::to_vec_pretty(&collect(paths)).unwrap_or_default();
+    let text = serde_json::to_vec_pretty(&look(paths)).unwrap_or_default();
     base::durable::write(&file, &text, 0o644).map_err(ChecksError::write(file))
 }
 
@@ -247,7 +247,7 @@ mod tests {
     fn a_demo_reports_its_backups_and_leaves_the_machine_alone() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::under(dir.path());
-        write(&paths).unwrap();
+        collect(&paths).unwrap();
         let report = HostReport::load(&paths).unwrap();
         assert!(report.backups.is_ok() && report.firewall.is_err() && report.ssh.is_err());
     }

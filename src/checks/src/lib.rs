@@ -33,7 +33,7 @@ use world::World;
 /// One run, as the timer starts it: looks at everything, writes the results and what changed, and mails the owner when
 /// it is time. A mail that cannot be sent now is sent by a later run.
 pub async fn run(paths: Paths) -> Result<(), ChecksError> {
-    let results = check(&paths).await?;
+    let results = check(paths.clone()).await?;
     history::keep(&paths, &results)?;
     let worst = results.iter().map(|result| result.state).max().unwrap_or(State::Ok);
     tracing::info!("{} checks done; the worst is {}", results.len(), worst.name());
@@ -44,12 +44,12 @@ pub async fn run(paths: Paths) -> Result<(), ChecksError> {
 }
 
 /// Looks at everything now and writes nothing. Results stand in the order of the page.
-pub async fn check(paths: &Paths) -> Result<Vec<CheckResult>, ChecksError> {
-    let previous = history::latest(paths).ok().flatten().unwrap_or_default();
+pub async fn check(paths: Paths) -> Result<Vec<CheckResult>, ChecksError> {
+    let previous = history::latest(&paths).ok().flatten().unwrap_or_default();
     let texts = text::all()?;
     let now = base::time::now_unix();
-    let mut results = match BoxConfig::load(paths) {
-        Ok(config) => look(Arc::new(World::new(paths, config)?), texts, &previous).await,
+    let mut results = match BoxConfig::load(&paths) {
+        Ok(config) => look(Arc::new(World::new(&paths, config)?), texts, &previous).await,
         Err(error) => without_answers(&texts, &error.to_string(), now),
     };
     engine::carry_over(&mut results, &previous);

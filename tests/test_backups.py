@@ -31,10 +31,11 @@ def saved(make_box):
         box.deliver(letter(token(f"number{number}")))
     box.add_user("greta@demo.example")
     link = box.imap()
-    link.create('"Projects/2026"')
+    link.create('"Projects.2026"')
+    link.create("Empty")
     link.select("INBOX")
     link.uid("STORE", "1", "+FLAGS", r"(\Seen \Flagged $Label1)")
-    link.uid("MOVE", "2", '"Projects/2026"')
+    assert link.uid("MOVE", "2", '"Projects.2026"')[0] == "OK"
     link.logout()
     (archive,) = box.run("backup", "now").stdout.split()
     key = box.folder / "key.txt"

@@ -64,6 +64,7 @@ def test_everything_is_there_when_the_box_starts_again(make_box):
     link = first.imap()
     link.select("INBOX")
     link.uid("STORE", "1:*", "+FLAGS", r"(\Flagged)")
+    link.select("INBOX", readonly=True)
     before = link.uid("FETCH", "1:*", "(UID FLAGS)"), link.response("UIDVALIDITY")
     link.logout()
     zone = {record["name"] + record["kind"]: record["value"] for record in first.json("dns", "zone")}
@@ -71,7 +72,7 @@ def test_everything_is_there_when_the_box_starts_again(make_box):
     first.stop()
     again = make_box(first.folder).start()
     link = again.imap()
-    link.select("INBOX")
+    link.select("INBOX", readonly=True)
     assert (link.uid("FETCH", "1:*", "(UID FLAGS)"), link.response("UIDVALIDITY")) == before
     link.logout()
     assert "fred@demo.example" in [user["address"] for user in again.json("user", "list")]

@@ -2,6 +2,7 @@
 
 import smtplib
 import subprocess
+from email import message_from_bytes, policy
 
 import pytest
 from outside.box import eventually
@@ -98,7 +99,7 @@ def test_what_the_other_server_puts_off_waits_and_is_tried_again(box, friend):
     assert "450" in entry["last"] and "come again later" in entry["last"]
     assert entry["next_try"] > entry["queued"]
     assert friend.wait_for(subject).recipients == [to] and friend.asked[to] == 2
-    assert not eventually(lambda: not waiting(), words="an empty queue") is None
+    eventually(lambda: not waiting(), words="an empty queue")
 
 
 def test_what_the_other_server_refuses_comes_back_as_a_report(box, friend):
@@ -127,8 +128,6 @@ def test_a_refused_recipient_does_not_keep_the_others_from_theirs(box, friend):
 
 def returned(box, recipient):
     """The report about a recipient, from the sender's mailbox, parsed and checked for its form (RFC 3464, 3462)."""
-    from email import message_from_bytes, policy
-
     report = message_from_bytes(box.wait_for(f"Final-Recipient: rfc822; {recipient}"), policy=policy.default)
     assert report.get_content_type() == "multipart/report"
     assert report["Content-Type"].params["report-type"] == "delivery-status"

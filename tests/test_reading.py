@@ -52,18 +52,17 @@ def test_the_folders_that_programs_look_for_are_there(reader):
     listed = b"\n".join(ok(reader.list()))
     for folder, use in (("Junk", "Junk"), ("Sent", "Sent"), ("Drafts", "Drafts"), ("Trash", "Trash")):
         assert re.search(rf"\(.*\\{use}.*\) \"?.\"? \"?{folder}".encode(), listed), listed
-    for extension in ("IDLE", "UIDPLUS", "MOVE", "SPECIAL-USE"):
-        assert extension in reader.capabilities
+    assert {b"IDLE", b"UIDPLUS", b"MOVE", b"SPECIAL-USE"} <= set(ok(reader.capability())[0].split())
 
 
 def test_folders_are_made_renamed_and_removed(reader):
     ok(reader.create("Projects"))
-    ok(reader.create('"Projects/Gr&APwA3w-e"'))
+    ok(reader.create('"Projects.Gr&APwA3w-e"'))
     ok(reader.subscribe("Projects"))
     ok(reader.rename("Projects", "Archive2026"))
     names = b"\n".join(ok(reader.list()))
     assert b"Archive2026" in names and b"Projects" not in names
-    ok(reader.delete('"Archive2026/Gr&APwA3w-e"'))
+    ok(reader.delete('"Archive2026.Gr&APwA3w-e"'))
     ok(reader.delete("Archive2026"))
     assert b"Archive2026" not in b"\n".join(ok(reader.list()))
     assert reader.delete("INBOX")[0] == "NO"
@@ -162,11 +161,11 @@ def test_a_wrong_password_is_refused(box):
 
 def mbsync(box, account, folder):
     """One run of mbsync over all folders, both ways; returns the messages that it has, by folder."""
-    host, port = box.at("imaps")
+    _, port = box.at("imaps")
     (folder / "mail").mkdir(exist_ok=True)
     config = folder / "mbsyncrc"
     config.write_text(
-        f"IMAPAccount box\nHost {host}\nPort {port}\nUser {account}\nPass \"{PASSWORD}\"\nSSLType IMAPS\n"
+        f"IMAPAccount box\nHost localhost\nPort {port}\nUser {account}\nPass \"{PASSWORD}\"\nSSLType IMAPS\n"
         f"CertificateFile {box.endpoints['ca_file']}\n\nIMAPStore far\nAccount box\n\n"
         f"MaildirStore near\nPath {folder}/mail/\nInbox {folder}/mail/INBOX\nSubFolders Verbatim\n\n"
         f"Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n"

@@ -97,7 +97,8 @@ class Box:
         for pid in pids:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             name = words[words.index(b"run") + 1] if b"run" in words else Path(words[0].decode()).name.encode()
-            found[name.decode()] = pid
+            if name:  # one that has ended and waits to be noticed has no words any more
+                found[name.decode()] = pid
         return found
 
     def kill(self, role):

@@ -215,6 +215,10 @@ impl Parts {
             let mut command = Command::new(program);
             let log = paths.log().join("nginx-error.log");
             command.arg("-e").arg(log).arg("-c").arg(file("/etc/nginx/nginx.conf"));
+            if provision::host::is_root() {
+                // Its workers would become `nobody`, who may not look into the demo's folder.
+                command.args(["-g", "user root;"]);
+            }
             command
         })?;
         parts.part("nsd", |program| {

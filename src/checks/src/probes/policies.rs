@@ -23,7 +23,7 @@ pub async fn mta_sts(world: &World) -> Finding {
             problems.push(Problem::new(format!("https://mta-sts.{domain}/.well-known/mta-sts.txt"), wrong, WANTED));
         }
     }
-    Finding::judge(problems, format!("{} domains serve it", domains.len()), WANTED)
+    Finding::judge(problems, format!("domains that serve it: {}", domains.len()), WANTED)
 }
 
 async fn fetch(world: &World, domain: &Domain) -> Result<String, String> {

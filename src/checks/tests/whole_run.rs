@@ -7,6 +7,7 @@ use checks::State;
 fn box_in(dir: &std::path::Path) -> Paths {
     let paths = Paths::under(dir);
     std::fs::create_dir_all(paths.etc()).unwrap();
+    std::fs::create_dir_all(paths.state()).unwrap();
     paths
 }
 

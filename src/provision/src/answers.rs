@@ -122,7 +122,7 @@ fn ask_email(guess: Option<&Domain>) -> Result<Address, ProvisionError> {
 
 fn ask_hostname(default: &Domain) -> Result<Domain, ProvisionError> {
     let text = Input::<String>::with_theme(&ColorfulTheme::default())
-        .with_prompt("The name of this box")
+        .with_prompt("The hostname of this box")
         .default(default.to_string())
         .validate_with(|text: &String| hostname(text).map(drop).map_err(|error| error.to_string()))
         .interact_text()

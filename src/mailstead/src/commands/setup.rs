@@ -140,7 +140,7 @@ async fn with_roles(
     converge::wait_for_roles(paths).await?;
     let client = Client::new(paths.clone());
     let mut troubles = Vec::new();
-    let tasks = converge::tasks(paths, config).await?;
+    let mut tasks = converge::account_and_zones(paths, config).await?;
     let mut password = None;
     // A password that was made in a run that did not get to its end was never seen by anybody.
     if tasks.contains(&Task::FirstAccount) || !complete(paths).exists() {
@@ -150,14 +150,13 @@ async fn with_roles(
         progress.end();
     }
     progress.begin("zone", 1);
-    client.ask(&dns::Publish { dry_run: false }).await?;
+    troubles.extend(converge::publish(paths).await.err().map(|error| format!("{error:#}")));
     progress.end();
-    let certificate =
-        converge::tasks(paths, config).await?.into_iter().find(|task| matches!(task, Task::Certificate(_)));
-    if let Some(task) = certificate {
+    if let Some(task) = converge::certificate_due(paths, config).await? {
         progress.begin("certificate", 1);
         progress.step(&task.to_string());
         troubles.extend(converge::certificate(paths).err().map(|error| format!("{error:#}")));
+        tasks.push(task);
         progress.end();
     }
     progress.begin("first checks", 1);

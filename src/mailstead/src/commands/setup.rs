@@ -158,6 +158,12 @@ async fn with_roles(
         troubles.extend(converge::certificate(paths).err().map(|error| format!("{error:#}")));
         tasks.push(task);
         progress.end();
+    } else if certs::served(paths)?.is_none_or(|served| served.self_signed) {
+        troubles.push(format!(
+            "{} does not lead to this box in public DNS yet, so it has no certificate that others trust; it is asked \
+             for by itself twice a day, and at once by: mailstead apply",
+            config.hostname
+        ));
     }
     progress.begin("first checks", 1);
     let checked = provision::host::run(&["systemctl", "start", "mailstead-checks.service"], &[]);

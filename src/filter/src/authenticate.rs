@@ -85,7 +85,7 @@ async fn look_up(
     };
     let spf_domain = ask.sender.as_ref().map_or(ask.helo.as_str(), |sender| sender.domain().as_str());
     let (spf, dkim, reverse) = tokio::join!(
-        authenticator.verify_spf(parameters.clone()),
+        authenticator.verify_spf(parameters),
         authenticator.verify_dkim(message),
         reverse_dns(authenticator, ask.client),
     );

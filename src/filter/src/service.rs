@@ -49,7 +49,8 @@ impl Filter {
             .map_err(|error| Refusal::new(Kind::Busy, error.to_string()))?;
         let (identity, field) = self.identify(ask, raw).await;
         // Parsing and counting words is work for the processor, a millisecond or so for most mail.
-        let probability = self.classifier().probability(&tokens(raw));
+        let words = tokens(raw);
+        let probability = self.classifier().probability(&words);
         let message = MessageParser::new().parse(raw);
         let is_list = message.as_ref().is_some_and(|message| message.list_id().is_some());
         let facts = Facts { ask, identity: &identity, raw, message: message.as_ref(), probability };
@@ -78,7 +79,8 @@ impl Filter {
         if raw.len() > MAX_LEARNED {
             return Ok(());
         }
-        self.classifier().learn(&tokens(raw), ask.spam).map_err(Refusal::internal)?;
+        let words = tokens(raw);
+        self.classifier().learn(&words, ask.spam).map_err(Refusal::internal)?;
         tracing::info!("learned from {} that a message is {}", ask.account, if ask.spam { "junk" } else { "wanted" });
         Ok(())
     }

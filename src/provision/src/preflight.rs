@@ -109,7 +109,7 @@ fn size() -> Vec<Finding> {
         Err(error) => findings.push(notice(format!("the memory of this machine cannot be told: {error}"))),
     }
     if let Ok(disk) = nix::sys::statvfs::statvfs("/var") {
-        let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
         if free < MIN_DISK {
             let words = format!(
                 "only {:.1} GB of disk are free for /var and a box needs 2; make room or take a larger disk",

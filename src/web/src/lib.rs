@@ -1,1 +1,25 @@
-//! Panel and status page.
+//! The panel: the owner's login and the status page, behind nginx, on a Unix socket.
+//!
+//! No page needs JavaScript and none runs any: the content policy forbids it. Only administrators get in.
+
+mod attempts;
+mod error;
+mod limits;
+mod pages;
+mod server;
+mod sessions;
+
+pub use error::WebError;
+
+use base::{BoxConfig, Paths, Role};
+use std::sync::Arc;
+
+/// Serves the panel until the process ends.
+pub async fn run(paths: Paths) -> Result<(), WebError> {
+    let config = BoxConfig::load(&paths)?;
+    let panel = Arc::new(server::Panel::new(&paths, config.hostname.to_string())?);
+    // Anyone on the machine may connect, as with every door; there is nothing here without a login.
+    let listener = wire::server::bind(&paths, Role::Web, "web").map_err(WebError::Socket)?;
+    tracing::info!("ready: the panel of {}", config.hostname);
+    axum::serve(listener, server::router(panel)).await.map_err(WebError::Socket)
+}

@@ -8,6 +8,7 @@ pub mod client;
 pub mod doors;
 pub mod frame;
 pub mod server;
+pub mod status;
 #[macro_use]
 mod table;
 

@@ -1,0 +1,170 @@
+//! Runs probes side by side, each alone: one that hangs or panics is told as its own result and disturbs no other.
+
+use crate::finding::{Finding, Verdict};
+use crate::limits::MAX_SEEN;
+use crate::text::{CheckText, Known, Severity};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+use wire::status::{CheckResult, State};
+
+/// A probe that is ready to run.
+pub type Job = Pin<Box<dyn Future<Output = Finding> + Send>>;
+
+/// Runs all jobs at once, each no longer than `limit`; the results stand in the order of the texts.
+pub async fn run_all(jobs: Vec<(CheckText, Job)>, limit: Duration, known: &Known, now: u64) -> Vec<CheckResult> {
+    let mut running = Vec::with_capacity(jobs.len());
+    for (text, job) in jobs {
+        running.push((text, tokio::spawn(tokio::time::timeout(limit, job))));
+    }
+    let mut results = Vec::with_capacity(running.len());
+    for (text, task) in running {
+        let finding = match task.await {
+            Ok(Ok(finding)) => finding,
+            Ok(Err(_)) => {
+                Finding::unknown(format!("no result within {} seconds", limit.as_secs()), "an answer in time")
+            }
+            Err(error) => {
+                tracing::error!("the check {} failed itself: {error}", text.id);
+                Finding::unknown("the check itself failed; its fault is in the log of mailstead-checks", "a result")
+            }
+        };
+        results.push(result(&text, finding, known, now));
+    }
+    results
+}
+
+/// A finding in the owner's words.
+pub fn result(text: &CheckText, finding: Finding, known: &Known, now: u64) -> CheckResult {
+    let state = state(text.severity, finding.verdict);
+    let remedy = match state {
+        State::Ok | State::Skipped => String::new(),
+        State::Unknown if finding.problems.is_empty() => {
+            "Look again in some minutes: mailstead status. If it stays so, look at the services first.".to_owned()
+        }
+        _ => text.remedy(known, &finding.problems).unwrap_or_else(|error| {
+            tracing::error!("the remedy of {} cannot be written: {error:#}", text.id);
+            "See what was wanted, and make it so.".to_owned()
+        }),
+    };
+    CheckResult {
+        id: text.id.clone(),
+        title: text.title.clone(),
+        group: text.group.title().to_owned(),
+        state,
+        seen: bounded(finding.seen),
+        wanted: bounded(finding.wanted),
+        why: text.why.trim().to_owned(),
+        remedy,
+        since: now,
+        checked: now,
+    }
+}
+
+fn state(severity: Severity, verdict: Verdict) -> State {
+    match (verdict, severity) {
+        (Verdict::Good, _) => State::Ok,
+        (Verdict::Skipped, _) => State::Skipped,
+        (Verdict::Unknown, _) => State::Unknown,
+        (Verdict::Bad, Severity::Fatal) => State::Failed,
+        (Verdict::Bad | Verdict::Poor, Severity::Notice) => State::Notice,
+        (Verdict::Bad, Severity::Warning) | (Verdict::Poor, Severity::Fatal | Severity::Warning) => State::Warning,
+    }
+}
+
+/// Plain text of a length fit for a page; what strangers' servers said may hold anything.
+fn bounded(text: String) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+    let mut out: String = text.chars().take(MAX_SEEN).map(plain).collect();
+    if text.chars().nth(MAX_SEEN).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// Takes over from the last run since when each check is in its state.
+pub fn carry_over(results: &mut [CheckResult], previous: &[CheckResult]) {
+    let before: HashMap<&str, &CheckResult> = previous.iter().map(|result| (result.id.as_str(), result)).collect();
+    for result in results {
+        if let Some(old) = before.get(result.id.as_str()).filter(|old| old.state == result.state) {
+            result.since = old.since.min(result.since);
+        }
+    }
+}
+
+/// Whether a result of an earlier run still stands, so that strangers need not be asked again.
+pub fn still_good(text: &CheckText, previous: Option<&CheckResult>, now: u64) -> bool {
+    let good_for = text.good_for_minutes.saturating_mul(60);
+    previous.is_some_and(|old| old.state == State::Ok && old.checked <= now && now - old.checked < good_for)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text;
+
+    fn texts() -> Vec<CheckText> {
+        text::all().unwrap().into_iter().take(4).collect()
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_hangs_and_one_that_panics_disturb_no_other() {
+        let jobs: Vec<Job> = vec![
+            Box::pin(async { Finding::good("all is well", "well") }),
+            Box::pin(std::future::pending()),
+            Box::pin(async { panic!("a fault in a probe") }),
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Finding::skipped("not here")
+            }),
+        ];
+        let jobs = texts().into_iter().zip(jobs).collect();
+        let started = std::time::Instant::now();
+        let results = run_all(jobs, Duration::from_millis(200), &Known::default(), 7).await;
+        assert!(started.elapsed() < Duration::from_secs(5));
+        let states: Vec<State> = results.iter().map(|result| result.state).collect();
+        assert_eq!(states, [State::Ok, State::Unknown, State::Unknown, State::Skipped]);
+        assert!(results[1].seen.contains("no result within"));
+        assert!(results[2].seen.contains("the check itself failed"));
+        assert!(results[0].remedy.is_empty() && !results[1].remedy.is_empty());
+    }
+
+    #[test]
+    fn the_severity_decides_how_bad_it_is() {
+        assert_eq!(state(Severity::Fatal, Verdict::Bad), State::Failed);
+        assert_eq!(state(Severity::Fatal, Verdict::Poor), State::Warning);
+        assert_eq!(state(Severity::Warning, Verdict::Bad), State::Warning);
+        assert_eq!(state(Severity::Notice, Verdict::Bad), State::Notice);
+    }
+
+    #[test]
+    fn since_is_when_the_state_began_not_when_it_was_last_seen() {
+        let text = &texts()[0];
+        let at = |finding, now| result(text, finding, &Known::default(), now);
+        let old = [at(Finding::good("a", "a"), 10)];
+        let mut same = [at(Finding::good("b", "a"), 20)];
+        carry_over(&mut same, &old);
+        assert_eq!((same[0].since, same[0].checked), (10, 20));
+        let mut changed = [at(Finding::skipped("b"), 20)];
+        carry_over(&mut changed, &old);
+        assert_eq!(changed[0].since, 20);
+    }
+
+    #[test]
+    fn a_good_answer_of_a_stranger_is_kept_for_its_time_and_a_bad_one_is_not() {
+        let text = CheckText { good_for_minutes: 60, ..texts()[0].clone() };
+        let good = result(&text, Finding::good("", ""), &Known::default(), 1000);
+        assert!(still_good(&text, Some(&good), 1000 + 3599));
+        assert!(!still_good(&text, Some(&good), 1000 + 3600));
+        assert!(!still_good(&text, Some(&good), 999), "a clock that was set back");
+        let bad = result(&text, Finding::unknown("", ""), &Known::default(), 1000);
+        assert!(!still_good(&text, Some(&bad), 1001));
+    }
+
+    #[test]
+    fn what_a_stranger_said_is_cut_and_cleaned() {
+        let text = bounded(format!("\u{1b}[31m{}", "x".repeat(5000)));
+        assert!(text.chars().count() <= MAX_SEEN + 1 && !text.contains('\u{1b}'));
+    }
+}

@@ -1,0 +1,116 @@
+//! What the runs leave behind: the latest results, and a bounded list of what changed when.
+
+use crate::ChecksError;
+use crate::limits::MAX_CHANGES;
+use base::Paths;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use wire::status::{CheckResult, State};
+
+/// A line of `changes.jsonl`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Change {
+    /// Seconds since 1970.
+    time: u64,
+    id: String,
+    from: Option<State>,
+    to: State,
+    seen: String,
+}
+
+fn results_file(paths: &Paths) -> PathBuf {
+    paths.checks().join("results.json")
+}
+
+/// The results of the last run by the timer; `None` before the first.
+pub fn latest(paths: &Paths) -> Result<Option<Vec<CheckResult>>, ChecksError> {
+    let path = results_file(paths);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ChecksError::Read { path, source }),
+    };
+    let read = serde_json::from_slice(&bytes).map_err(std::io::Error::other);
+    read.map(Some).map_err(|source| ChecksError::Read { path, source })
+}
+
+/// Writes the results, and notes what changed since the last ones.
+pub fn keep(paths: &Paths, results: &[CheckResult]) -> Result<(), ChecksError> {
+    let folder = paths.checks();
+    base::durable::create_dir_all(&folder, 0o755).map_err(ChecksError::write(folder))?;
+    let previous = latest(paths).ok().flatten().unwrap_or_default();
+    note_changes(paths, &changes(&previous, results))?;
+    let path = results_file(paths);
+    let text = serde_json::to_vec_pretty(results).unwrap_or_default();
+    base::durable::write(&path, &text, 0o644).map_err(ChecksError::write(path))
+}
+
+fn changes(previous: &[CheckResult], results: &[CheckResult]) -> Vec<Change> {
+    let before = |id: &str| previous.iter().find(|old| old.id == id).map(|old| old.state);
+    let change = |result: &CheckResult| Change {
+        time: result.checked,
+        id: result.id.clone(),
+        from: before(&result.id),
+        to: result.state,
+        seen: result.seen.clone(),
+    };
+    results.iter().map(change).filter(|change| change.from != Some(change.to)).collect()
+}
+
+fn note_changes(paths: &Paths, changes: &[Change]) -> Result<(), ChecksError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let path = paths.checks().join("changes.jsonl");
+    let old = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(ChecksError::Read { path, source }),
+    };
+    let mut lines: Vec<String> = old.lines().map(str::to_owned).collect();
+    lines.extend(changes.iter().filter_map(|change| serde_json::to_string(change).ok()));
+    let surplus = lines.len().saturating_sub(MAX_CHANGES);
+    let text = lines.split_off(surplus).join("\n") + "\n";
+    base::durable::write(&path, text.as_bytes(), 0o644).map_err(ChecksError::write(path))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn result(id: &str, state: State, at: u64) -> CheckResult {
+        CheckResult {
+            id: id.into(),
+            title: format!("The title of {id}"),
+            group: "Mail".into(),
+            state,
+            seen: "what was seen".into(),
+            wanted: "what was wanted".into(),
+            why: "Because.".into(),
+            remedy: if state.is_broken() { "Mend it.".into() } else { String::new() },
+            since: at,
+            checked: at,
+        }
+    }
+
+    #[test]
+    fn only_changes_are_noted_and_their_number_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        assert!(latest(&paths).unwrap().is_none());
+        for round in 0..(MAX_CHANGES as u64 / 2 + 20) {
+            // Two changes in each round; the third check never changes.
+            let state = if round % 2 == 0 { State::Ok } else { State::Failed };
+            let found = [result("a", state, round), result("b", state, round), result("c", State::Ok, round)];
+            if round < 5 || round > MAX_CHANGES as u64 / 2 + 15 {
+                keep(&paths, &found).unwrap();
+            } else {
+                note_changes(&paths, &changes(&[], &found[..2])).unwrap();
+            }
+        }
+        let text = std::fs::read_to_string(paths.checks().join("changes.jsonl")).unwrap();
+        assert_eq!(text.lines().count(), MAX_CHANGES);
+        assert!(!text.contains("\"c\""), "the first lines are gone and c never changed");
+        assert_eq!(latest(&paths).unwrap().unwrap().len(), 3);
+    }
+}

@@ -1,0 +1,29 @@
+//! The bounds of the checks.
+
+use std::time::Duration;
+
+/// Longest time for one probe. Slow name servers need some seconds; nobody waits longer at `mailstead status`.
+pub const PROBE_WITHIN: Duration = Duration::from_secs(12);
+/// Longest wait for a connection to be made, on the box or to a stranger.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(4);
+/// Longest wait for one line or page. Our own port 25 may greet late on purpose.
+pub const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for one DNS answer over UDP, and how often it is asked for again.
+pub const DNS_TRY_WITHIN: Duration = Duration::from_secs(3);
+pub const DNS_RETRIES: u8 = 1;
+/// Longest line that is read from a server (RFC 5321 §4.5.3.1.5 has 512; some are chatty).
+pub const MAX_LINE: usize = 2048;
+/// Most lines of one SMTP reply.
+pub const MAX_REPLY_LINES: usize = 64;
+/// Longest page that is fetched: the policy of MTA-STS (RFC 8461 §3.2 lets senders stop at 64 KiB).
+pub const MAX_PAGE: u64 = 64 << 10;
+/// Most name servers of a parent zone that are asked before giving up.
+pub const MAX_PARENT_SERVERS: usize = 4;
+/// Longest text of what was seen. A page stays readable.
+pub const MAX_SEEN: usize = 1500;
+/// Changes of state that are remembered: with some five a day, more than a year.
+pub const MAX_CHANGES: usize = 2000;
+/// The change mail is sent at the first run after this hour, local time.
+pub const MAIL_HOUR: i8 = 7;
+/// Longest time for one of root's commands (`nft`, `sshd -T`, `apt-get -s`).
+pub const COMMAND_SECONDS: u32 = 20;

@@ -1,0 +1,122 @@
+//! The parts of the box: does each of them answer?
+
+use crate::finding::{Finding, Problem};
+use crate::names;
+use crate::talk::Talk;
+use crate::world::World;
+use base::{HostFacts, Role};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use wire::{directory, dns, mailbox, mta};
+
+pub fn configuration(world: &World) -> Finding {
+    let wanted = "box.yaml and host.json can be read";
+    match HostFacts::load(&world.paths) {
+        Ok(_) => Finding::good("both can be read", wanted),
+        Err(error) => {
+            let file = world.paths.host_facts().display().to_string();
+            Finding::bad(vec![Problem::new(file, error.to_string(), "a file that set-up wrote")])
+        }
+    }
+}
+
+pub async fn role(world: &World, role: Role) -> Finding {
+    match ask(world, role).await {
+        Ok(seen) => Finding::good(seen, "an answer"),
+        Err(why) => Finding::bad(vec![Problem::new(format!("mailstead-{role}"), why, "an answer").detail(role.name())]),
+    }
+}
+
+/// Asks a question that the table of doors lets the checks ask; roles without one are connected to.
+async fn ask(world: &World, role: Role) -> Result<String, String> {
+    let client = &world.client;
+    let within = |limit| Duration::from_secs(limit);
+    let asked = async {
+        match role {
+            Role::Directory => client.ask(&directory::Domains {}).await.map(|found| format!("{} domains", found.len())),
+            Role::Mailbox => {
+                client.ask(&mailbox::AccountUsage {}).await.map(|found| format!("{} mailboxes", found.len()))
+            }
+            Role::Mta => client.ask(&mta::Queue {}).await.map(|found| format!("{} waiting in the queue", found.len())),
+            Role::Dns => client.ask(&dns::Records {}).await.map(|found| format!("{} records", found.len())),
+            Role::Web => return panel(world).await,
+            role => return connects(world, role).await,
+        }
+        .map_err(|error| error.to_string())
+    };
+    match tokio::time::timeout(within(10), asked).await {
+        Ok(answer) => answer,
+        Err(_) => Err("no answer within 10 seconds".to_owned()),
+    }
+}
+
+async fn connects(world: &World, role: Role) -> Result<String, String> {
+    let socket = world.paths.socket(role, role.name());
+    match UnixStream::connect(&socket).await {
+        Ok(_) => Ok("it takes connections".to_owned()),
+        Err(error) => Err(format!("{}: {error}", socket.display())),
+    }
+}
+
+async fn panel(world: &World) -> Result<String, String> {
+    let socket = world.paths.socket(Role::Web, "web");
+    let stream = UnixStream::connect(&socket).await.map_err(|error| format!("{}: {error}", socket.display()))?;
+    match Talk::over(stream).get(world.hostname(), "/admin/login").await? {
+        (200, _) => Ok("its login page".to_owned()),
+        (code, _) => Err(format!("its login page answers {code}")),
+    }
+}
+
+pub async fn http(world: &World) -> Finding {
+    let address = world.endpoints.http.local();
+    let wanted = "HTTP that leads to HTTPS";
+    let got = async { Talk::connect(address).await?.get(world.hostname(), "/").await }.await;
+    let seen = match got {
+        Ok((code @ (301 | 302 | 308), _)) => return Finding::good(format!("{code}, a redirect"), wanted),
+        Ok((code, _)) => format!("it answers {code}"),
+        Err(trouble) => trouble,
+    };
+    Finding::bad(vec![Problem::new(format!("port {}", address.port()), seen, wanted).detail("nginx")])
+}
+
+pub async fn resolver(world: &World) -> Finding {
+    let subject = world.names.resolver().to_string();
+    let wanted = "answers, checked by DNSSEC";
+    if world.is_demo() {
+        // The demo's resolver knows the demo's zone and has no trust anchor.
+        let name = world.config.email.domain().as_str();
+        return match world.names.ask(name, "SOA").await {
+            Ok(answer) => Finding::good(format!("{} SOA record of {name}", answer.values.len()), "answers"),
+            Err(error) => Finding::skipped(format!("a demo needs no resolver of its own ({error})")),
+        };
+    }
+    match world.names.ask(".", "NS").await {
+        Ok(answer) if answer.authenticated => Finding::good("the root's name servers, authenticated", wanted),
+        Ok(_) => Finding::bad(vec![Problem::new(subject, "answers that are not checked (no AD bit)", wanted)]),
+        Err(error) => Finding::bad(vec![Problem::new(subject, error.to_string(), wanted)]),
+    }
+}
+
+pub async fn name_server(world: &World) -> Finding {
+    let zones = match world.zones().await {
+        Ok(zones) => zones,
+        Err(why) => return Finding::unknown(why, "an authoritative answer for every zone"),
+    };
+    let server = world.endpoints.dns.local();
+    let mut problems = Vec::new();
+    for zone in &zones {
+        let wrong = match names::ask(server, zone.as_str(), "SOA", false).await {
+            Ok(answer) if answer.authoritative && !answer.values.is_empty() => continue,
+            Ok(_) => "it does not know the zone".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if world.is_demo() && tokio::net::TcpStream::connect(server).await.is_err() {
+            return Finding::skipped("NSD does not run in this demo");
+        }
+        problems.push(Problem::new(zone.as_str(), wrong, "an authoritative answer"));
+    }
+    if let Err(trouble) = Talk::connect(server).await {
+        problems.push(Problem::new("TCP", trouble, "a connection; long answers need it"));
+    }
+    Finding::judge(problems, format!("NSD answers for {} zones", zones.len()), "an authoritative answer for every zone")
+}

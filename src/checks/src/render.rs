@@ -1,0 +1,89 @@
+//! The results on a terminal.
+
+use std::fmt::Write as _;
+use wire::status::{CheckResult, State};
+
+/// 0 when nothing is wrong, 1 with warnings, 2 with failures. What is unknown is a warning.
+pub fn exit_code(results: &[CheckResult]) -> u8 {
+    match results.iter().map(|result| result.state).max() {
+        Some(State::Failed) => 2,
+        Some(State::Warning | State::Unknown) => 1,
+        _ => 0,
+    }
+}
+
+/// The page as text: what is broken first and in full, then the rest by group, and a summary.
+pub fn render_text(results: &[CheckResult], colour: bool) -> String {
+    let mut out = String::new();
+    for state in [State::Failed, State::Warning, State::Unknown, State::Notice] {
+        for result in results.iter().filter(|result| result.state == state) {
+            full(&mut out, result, colour);
+        }
+    }
+    let mut group = "";
+    for result in results.iter().filter(|result| matches!(result.state, State::Ok | State::Skipped)) {
+        if result.group != group {
+            group = &result.group;
+            let _ = writeln!(out, "{group}");
+        }
+        let seen = result.seen.lines().next().unwrap_or_default();
+        let _ = writeln!(out, "  {} {} – {seen}", mark(result.state, colour), result.title);
+    }
+    let _ = writeln!(out, "\n{}", summary(results));
+    out
+}
+
+fn full(out: &mut String, result: &CheckResult, colour: bool) {
+    let _ = writeln!(out, "{} {}", mark(result.state, colour), result.title);
+    let since = (result.since > 0).then(|| base::time::readable(result.since)).unwrap_or_default();
+    let parts = [
+        ("seen", &result.seen),
+        ("wanted", &result.wanted),
+        ("why", &result.why),
+        ("do", &result.remedy),
+        ("since", &since),
+    ];
+    for (name, text) in parts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        for (number, line) in text.lines().enumerate() {
+            let label = if number == 0 { format!("{name}:") } else { String::new() };
+            let _ = writeln!(out, "    {label:<8}{line}");
+        }
+    }
+    out.push('\n');
+}
+
+fn mark(state: State, colour: bool) -> String {
+    let (sign, code) = match state {
+        State::Ok => ("✓ ok", "32"),
+        State::Skipped => ("– skipped", "2"),
+        State::Notice => ("i notice", "36"),
+        State::Unknown => ("? unknown", "33"),
+        State::Warning => ("! warning", "33;1"),
+        State::Failed => ("✗ FAILED", "31;1"),
+    };
+    if colour { format!("\u{1b}[{code}m{sign}\u{1b}[0m") } else { sign.to_owned() }
+}
+
+/// `31 ok, 2 warnings …` in words.
+fn summary(results: &[CheckResult]) -> String {
+    let count = |state| results.iter().filter(|result| result.state == state).count();
+    let parts = State::WORST_FIRST.into_iter().filter(|state| count(*state) > 0);
+    parts.map(|state| format!("{} {}", count(state), state.name())).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::tests::result;
+
+    #[test]
+    fn what_is_broken_comes_first_with_its_remedy_and_the_exit_code_tells_the_worst() {
+        let results = [result("good", State::Ok, 5), result("bad", State::Failed, 5), result("odd", State::Warning, 5)];
+        let text = render_text(&results, false);
+        let place = |needle: &str| text.find(needle).unwrap();
+        assert!(place("title of bad") < place("title of odd") && place("title of odd") < place("title of good"));
+        assert!(text.contains("do:     Mend it.") && text.contains("1 failed, 1 warning, 1 ok"));
+        assert!(!text.contains('\u{1b}') && render_text(&results, true).contains('\u{1b}'));
+        assert_eq!((exit_code(&results), exit_code(&results[..1]), exit_code(&results[2..])), (2, 0, 1));
+    }
+}

@@ -1,0 +1,26 @@
+//! The bounds of the panel.
+
+use std::time::Duration;
+
+/// Largest request body: the login form, whose fields are short.
+pub const MAX_BODY: usize = 16 << 10;
+/// Longest name and password that are passed on to the directory.
+pub const MAX_FIELD: usize = 1024;
+/// How long a login holds: a working day.
+pub const SESSION_FOR: Duration = Duration::from_secs(12 * 3600);
+/// How long a login form may lie open before it has to be loaded again.
+pub const FORM_FOR: Duration = Duration::from_secs(3600);
+/// Sessions kept at once; a box has a handful of administrators with a handful of browsers.
+pub const MAX_SESSIONS: usize = 1000;
+/// Login attempts from one network in one window. The directory slows guessing down by itself; this keeps a flood from
+/// reaching it.
+pub const ATTEMPTS: u32 = 10;
+pub const ATTEMPTS_WINDOW: Duration = Duration::from_secs(300);
+/// Networks remembered for that.
+pub const MAX_NETWORKS: usize = 10_000;
+/// Longest handling of one request; the directory may take its time over a wrong password.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Results older than this are marked on the page: the timer runs every ten minutes.
+pub const RESULTS_FRESH_FOR: u64 = 30 * 60;
+/// Seconds until an open status page loads itself again.
+pub const REFRESH_SECONDS: u64 = 300;

@@ -1,0 +1,214 @@
+//! The panel as nginx meets it: raw HTTP through its socket, with the real directory behind it.
+
+use base::{Address, BoxConfig, DnsMode, Domain, Paths, Role, Secret};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use wire::directory::{AddAccount, Domains};
+use wire::status::{CheckResult, State};
+
+struct Running {
+    _dir: tempfile::TempDir,
+    paths: Paths,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn cookies(&self) -> Vec<&str> {
+        self.head.lines().filter_map(|line| line.strip_prefix("set-cookie: ")).collect()
+    }
+
+    /// `name=value` of a cookie that this answer sets.
+    fn cookie(&self, name: &str) -> String {
+        let found = self.cookies().into_iter().find(|cookie| cookie.starts_with(&format!("{name}=")));
+        found
+            .and_then(|cookie| cookie.split(';').next())
+            .unwrap_or_else(|| panic!("no {name} in {}", self.head))
+            .to_owned()
+    }
+
+    fn token(&self) -> String {
+        let (_, rest) = self.body.split_once("name=\"token\" value=\"").expect("a form with a token");
+        rest.split('"').next().unwrap().to_owned()
+    }
+
+    fn leads_to(&self, place: &str) -> bool {
+        self.status == 303 && self.head.lines().any(|line| line == format!("location: {place}"))
+    }
+}
+
+impl Running {
+    async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut stream = UnixStream::connect(self.paths.socket(Role::Web, "web")).await.unwrap();
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: box.example.org\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if method == "POST" {
+            text.push_str(&format!(
+                "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+                body.len()
+            ));
+        }
+        let _ = stream.write_all(format!("{text}\r\n{body}").as_bytes()).await;
+        // A server that refuses a body need not read it, and the kernel then resets what is left.
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    async fn get(&self, path: &str, cookie: &str) -> Answer {
+        self.request("GET", path, &[("Cookie", cookie)], "").await
+    }
+
+    async fn login(&self, email: &str, password: &str, from: &str) -> Answer {
+        let form = self.get("/admin/login", "").await;
+        let body = format!("token={}&email={}&password={}", form.token(), email.replace('@', "%40"), password);
+        let cookie = form.cookie("__Host-mailstead-form");
+        self.request("POST", "/admin/login", &[("Cookie", &cookie), ("X-Real-IP", from)], &body).await
+    }
+
+    async fn session(&self) -> String {
+        self.login("ann@example.org", "right-password", "192.0.2.1").await.cookie("__Host-mailstead")
+    }
+
+    fn results(&self, results: &[CheckResult]) {
+        std::fs::create_dir_all(self.paths.checks()).unwrap();
+        std::fs::write(self.paths.checks().join("results.json"), serde_json::to_vec(results).unwrap()).unwrap();
+    }
+}
+
+async fn running() -> Running {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = Paths::under(dir.path());
+    std::fs::create_dir_all(paths.etc()).unwrap();
+    let ann = Address::parse("ann@example.org").unwrap();
+    BoxConfig::new(ann.clone(), Domain::parse("box.example.org").unwrap(), DnsMode::Box).save(&paths).unwrap();
+    tokio::spawn(directory::run(paths.clone()));
+    tokio::spawn(web::run(paths.clone()));
+    let client = wire::Client::new(paths.clone());
+    for _ in 0..500 {
+        if client.ask(&Domains {}).await.is_ok() && paths.socket(Role::Web, "web").exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let password = || Secret::new("right-password");
+    let bob = Address::parse("bob@example.org").unwrap();
+    client.ask(&AddAccount { address: ann, password: password(), admin: true }).await.unwrap();
+    client.ask(&AddAccount { address: bob, password: password(), admin: false }).await.unwrap();
+    Running { _dir: dir, paths }
+}
+
+fn result(id: &str, state: State, seen: &str, remedy: &str) -> CheckResult {
+    CheckResult {
+        id: id.into(),
+        title: format!("Title of {id}"),
+        group: "Mail".into(),
+        state,
+        seen: seen.into(),
+        wanted: "peace".into(),
+        why: "Because.".into(),
+        remedy: remedy.into(),
+        since: 1,
+        checked: base::time::now_unix(),
+    }
+}
+
+#[tokio::test]
+async fn the_owner_logs_in_sees_the_status_and_logs_out() {
+    let panel = running().await;
+    assert!(panel.get("/admin", "").await.leads_to("/admin/login"));
+    let login = panel.login("ann@example.org", "right-password", "192.0.2.1").await;
+    assert!(login.leads_to("/admin"), "{}", login.head);
+    let session = login.cookie("__Host-mailstead");
+
+    let page = panel.get("/admin", &session).await;
+    assert!(page.status == 200 && page.body.contains("No results yet"));
+    let attack = "220 <script>alert(1)</script>";
+    panel
+        .results(&[result("fine", State::Ok, "all is well", ""), result("spf", State::Failed, attack, "Enter <this>")]);
+    let page = panel.get("/admin", &session).await;
+    assert!(page.body.contains("Enter &lt;this&gt;") && page.body.contains("One thing needs you"));
+    assert!(!page.body.contains("<script>"));
+    assert!(page.body.find("Title of spf") < page.body.find("Title of fine"));
+
+    let forged = panel.request("POST", "/admin/logout", &[("Cookie", &session)], "token=wrong").await;
+    assert_eq!(forged.status, 403);
+    assert_eq!(panel.get("/admin", &session).await.status, 200);
+    let body = format!("token={}", page.token());
+    assert!(panel.request("POST", "/admin/logout", &[("Cookie", &session)], &body).await.leads_to("/admin/login"));
+    assert!(panel.get("/admin", &session).await.leads_to("/admin/login"), "the cookie is worth nothing any more");
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_account_that_does_not_administer_get_the_same_answer() {
+    let panel = running().await;
+    let wrong = panel.login("ann@example.org", "wrong-password", "192.0.2.1").await;
+    let no_admin = panel.login("bob@example.org", "right-password", "192.0.2.1").await;
+    let trouble = |answer: &Answer| answer.body.split("role=\"alert\">").nth(1).map(|rest| rest[..60].to_owned());
+    assert_eq!((wrong.status, no_admin.status), (401, 401));
+    assert!(trouble(&wrong).is_some() && trouble(&wrong) == trouble(&no_admin));
+    assert!(wrong.cookies().iter().chain(&no_admin.cookies()).all(|cookie| !cookie.starts_with("__Host-mailstead=")));
+}
+
+#[tokio::test]
+async fn a_login_form_that_was_not_loaded_here_is_refused() {
+    let panel = running().await;
+    let body = "email=ann%40example.org&password=right-password";
+    assert_eq!(panel.request("POST", "/admin/login", &[], body).await.status, 403);
+    let (mine, theirs) = (panel.get("/admin/login", "").await, panel.get("/admin/login", "").await);
+    let body = format!("token={}&{body}", theirs.token());
+    let cookie = mine.cookie("__Host-mailstead-form");
+    assert_eq!(panel.request("POST", "/admin/login", &[("Cookie", &cookie)], &body).await.status, 403);
+}
+
+#[tokio::test]
+async fn cookies_and_headers_keep_the_panel_to_itself() {
+    let panel = running().await;
+    let session = panel.session().await;
+    let login = panel.login("ann@example.org", "right-password", "192.0.2.1").await;
+    let cookie = login.cookies().into_iter().find(|cookie| cookie.starts_with("__Host-mailstead=")).unwrap().to_owned();
+    for flag in ["Secure", "HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"] {
+        assert!(cookie.contains(flag), "{flag} is not in {cookie}");
+    }
+    let page = panel.get("/admin", &session).await;
+    assert!(page.head.contains("default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'"));
+    assert!(page.head.contains("cache-control: no-store"));
+    let style = panel.get("/admin/style.css", "").await;
+    assert!(style.status == 200 && style.head.contains("text/css"));
+    assert_eq!(panel.get("/admin/other", &session).await.status, 404);
+}
+
+#[tokio::test]
+async fn guessing_from_one_network_comes_to_a_halt_and_others_still_get_in() {
+    let panel = running().await;
+    let mut last = 0;
+    for _ in 0..12 {
+        last = panel.login("nobody@example.org", "guess", "198.51.100.7").await.status;
+        if last == 429 {
+            break;
+        }
+    }
+    assert_eq!(last, 429);
+    let right = panel.login("ann@example.org", "right-password", "198.51.100.7").await;
+    assert!(right.status == 429 && right.head.contains("retry-after: "), "also with the right password");
+    assert!(panel.login("ann@example.org", "right-password", "192.0.2.1").await.leads_to("/admin"));
+}
+
+#[tokio::test]
+async fn a_body_beyond_all_measure_is_refused() {
+    let panel = running().await;
+    let form = panel.get("/admin/login", "").await;
+    let body = format!("token={}&email=a&password={}", form.token(), "x".repeat(64 << 10));
+    let cookie = form.cookie("__Host-mailstead-form");
+    assert_eq!(panel.request("POST", "/admin/login", &[("Cookie", &cookie)], &body).await.status, 413);
+}

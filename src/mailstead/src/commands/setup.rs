@@ -156,6 +156,8 @@ async fn with_roles(
         progress.begin("certificate", 1);
         progress.step(&task.to_string());
         troubles.extend(converge::certificate(paths).err().map(|error| format!("{error:#}")));
+        // The first checks are to see what everybody sees from now on.
+        tokio::time::sleep(base::tls::RECHECK).await;
         tasks.push(task);
         progress.end();
     } else if certs::served(paths)?.is_none_or(|served| served.self_signed) {
@@ -164,6 +166,12 @@ async fn with_roles(
              for by itself twice a day, and at once by: mailstead apply",
             config.hostname
         ));
+    }
+    if backup::list(paths)?.is_empty() {
+        progress.begin("first backup", 1);
+        let made = provision::host::run(&["systemctl", "start", "mailstead-backup.service"], &[]);
+        troubles.extend(made.err().map(|error| format!("no backup was made: {error}")));
+        progress.end();
     }
     progress.begin("first checks", 1);
     let checked = provision::host::run(&["systemctl", "start", "mailstead-checks.service"], &[]);

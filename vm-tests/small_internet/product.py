@@ -155,7 +155,14 @@ class Mirror:
     def publish(self, number):
         """Packs, signs and offers a release of the program under test, as those who publish one do."""
         self._host.path("/srv/www/install.sh").write_text((settings.CHECKOUT / "install.sh").read_text())
-        self.folder.mkdir(parents=True, exist_ok=True)
-        program = stripped()
-        run([program, "release", "pack", "--binary", program, "--key", self._signer.private, "--out", self.folder,
-             "--version", number])  # fmt: skip
+        shutil.copytree(self._packed(number), self.folder / number, dirs_exist_ok=True)
+        (self.folder / "latest").write_text(number + "\n")
+
+    def _packed(self, number):
+        """The folder of a release, made once: compressing takes seconds."""
+        made = self._signer.private.parent / "packed"
+        if not (made / number).is_dir():
+            program = stripped()
+            run([program, "release", "pack", "--binary", program, "--key", self._signer.private, "--out", made,
+                 "--version", number])  # fmt: skip
+        return made / number

@@ -87,7 +87,8 @@ fn email(text: &str) -> Result<Address, ProvisionError> {
 }
 
 fn hostname(text: &str) -> Result<Domain, ProvisionError> {
-    let name = Domain::parse(text.trim()).map_err(refused)?;
+    let name = Domain::parse(text.trim())
+        .map_err(|error| ProvisionError::Refused(format!("the hostname is not right: {error}")))?;
     if !name.is_dotted() {
         let words = format!("“{text}” is not a full hostname: it has no dot; it should look like box.example.com");
         return Err(ProvisionError::Refused(words));

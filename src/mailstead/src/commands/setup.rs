@@ -20,10 +20,10 @@ use wire::{Client, directory, dns};
 #[derive(Args)]
 pub struct Setup {
     /// The owner's email address: the first mailbox, and where reports go.
-    #[arg(long, value_name = "ADDRESS", env = "MAILSTEAD_EMAIL")]
+    #[arg(long, value_name = "ADDRESS", env = "MAILSTEAD_EMAIL", allow_hyphen_values = true)]
     email: Option<String>,
     /// The box's own name. Default: box.DOMAIN.
-    #[arg(long, value_name = "NAME", env = "MAILSTEAD_HOSTNAME")]
+    #[arg(long, value_name = "NAME", env = "MAILSTEAD_HOSTNAME", allow_hyphen_values = true)]
     hostname: Option<String>,
     /// Who answers for the domain's DNS. Default: the box.
     #[arg(long, env = "MAILSTEAD_DNS")]
@@ -56,20 +56,19 @@ impl Setup {
         anyhow::ensure!(paths.is_live(), "set-up is for this machine; for a box in a folder see: mailstead demo");
         let existing = existing(&paths)?;
         let config = self.config(existing.as_ref())?;
-        let findings = preflight::machine(&discover::host_facts(Some(&config)), existing.is_none());
+        let host = discover::host_facts(Some(&config));
+        let mut findings = preflight::machine(&host, existing.is_none());
+        // Told in one go: who has to change something hears of everything at once.
+        findings.extend(preflight::network(&config, &host).await);
+        findings.iter().filter(|finding| !finding.fatal).for_each(|finding| eprintln!("note: {}", finding.words));
         if refused(&findings) {
             return Ok(ExitCode::FAILURE);
         }
-        let version = release::installed();
         anyhow::ensure!(
-            version.is_some(),
+            release::installed().is_some(),
             "set-up runs from an installed release (in {}); run install.sh instead",
             release::RELEASES
         );
-        let host = discover::host_facts(Some(&config));
-        let network = preflight::network(&config, &host).await;
-        let notices: Vec<Finding> = findings.into_iter().chain(network).collect();
-        notices.iter().for_each(|notice| eprintln!("note: {}", notice.words));
         set_up(&paths, &config).await
     }
 

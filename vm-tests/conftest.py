@@ -130,7 +130,9 @@ def settled(world, first_install):
     owner = first_install.owner
     if first_install.dirty or not owner.box.running:
         world.box("box", snapshot="installed")
+        owner.at_the_provider()
         owner.wait_for_services()
+        owner.enter_ds()
         first_install.dirty = False
     return owner
 

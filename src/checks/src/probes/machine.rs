@@ -81,7 +81,14 @@ pub fn memory(warn_percent: u64) -> Finding {
     else {
         return Finding::unknown("/proc/meminfo cannot be read", wanted);
     };
-    judge_memory(&meminfo, &vmstat.unwrap_or_default(), warn_percent, wanted)
+    // The kernel counts the processes of every container together.
+    let vmstat = if in_container() { String::new() } else { vmstat.unwrap_or_default() };
+    judge_memory(&meminfo, &vmstat, warn_percent, wanted)
+}
+
+/// systemd writes there what kind of container it runs in.
+fn in_container() -> bool {
+    std::path::Path::new("/run/systemd/container").exists()
 }
 
 fn field(text: &str, name: &str) -> Option<u64> {
@@ -132,8 +139,7 @@ pub async fn clock() -> Finding {
         Ok(Ok(output)) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
         _ => String::new(),
     };
-    // systemd writes there what kind of container it runs in; the clock is then the host machine's.
-    judge_clock(&shown, std::path::Path::new("/run/systemd/container").exists())
+    judge_clock(&shown, in_container())
 }
 
 fn judge_clock(shown: &str, in_container: bool) -> Finding {

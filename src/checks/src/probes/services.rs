@@ -5,6 +5,7 @@ use crate::names;
 use crate::talk::Talk;
 use crate::world::World;
 use base::{HostFacts, Role};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use wire::{directory, dns, mailbox, mta};
@@ -99,26 +100,36 @@ pub async fn resolver(world: &World) -> Finding {
     }
 }
 
+/// Where NSD listens: on the machine's own addresses, since port 53 of loopback is the resolver's.
+fn authoritative(world: &World) -> Vec<SocketAddr> {
+    if world.is_demo() {
+        return vec![world.endpoints.dns.local()];
+    }
+    world.host.bind.iter().map(|address| SocketAddr::new(*address, world.endpoints.dns.port)).collect()
+}
+
 pub async fn name_server(world: &World) -> Finding {
     let zones = match world.zones().await {
         Ok(zones) => zones,
         Err(why) => return Finding::unknown(why, "an authoritative answer for every zone"),
     };
-    let server = world.endpoints.dns.local();
-    let mut problems = Vec::new();
-    for zone in &zones {
-        let wrong = match names::ask(server, zone.as_str(), "SOA", false).await {
-            Ok(answer) if answer.authoritative && !answer.values.is_empty() => continue,
-            Ok(_) => "it does not know the zone".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        if world.is_demo() && tokio::net::TcpStream::connect(server).await.is_err() {
-            return Finding::skipped("NSD does not run in this demo");
-        }
-        problems.push(Problem::new(zone.as_str(), wrong, "an authoritative answer"));
+    if world.is_demo() && tokio::net::TcpStream::connect(world.endpoints.dns.local()).await.is_err() {
+        return Finding::skipped("NSD does not run in this demo");
     }
-    if let Err(trouble) = Talk::connect(server).await {
-        problems.push(Problem::new("TCP", trouble, "a connection; long answers need it"));
+    let mut problems = Vec::new();
+    for server in authoritative(world) {
+        for zone in &zones {
+            let wrong = match names::ask(server, zone.as_str(), "SOA", false).await {
+                Ok(answer) if answer.authoritative && !answer.values.is_empty() => continue,
+                Ok(_) => "it does not know the zone".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            problems.push(Problem::new(format!("{zone} at {}", server.ip()), wrong, "an authoritative answer"));
+        }
+        if let Err(trouble) = Talk::connect(server).await {
+            let subject = format!("TCP to {}", server.ip());
+            problems.push(Problem::new(subject, trouble, "a connection; long answers need it"));
+        }
     }
     Finding::judge(
         problems,

@@ -52,7 +52,7 @@ def test_every_acknowledged_message_is_in_the_mailbox_whatever_is_killed(world, 
         "/root/job", json.dumps({"server": owner.hostname, "to": owner.email, "seconds": 14})
     )
     world.laptop.run("nohup python3 /root/stream.py < /root/job > /root/streamed 2>&1 &")
-    wait_for(lambda: ":25 " in world.laptop.run("ss", "-Htn", "dport", "=", ":25").out, 10, "the stream to begin")
+    wait_for(lambda: ":25" in world.laptop.run("ss", "-Htn", "dport", "=", ":25").out, 10, "the stream to begin")
     for role in ("mailbox", "mta", "filter", "directory", "mailbox", "mta"):
         owner.box.run("sleep", "1.2")
         owner.box.run("systemctl", "kill", "--signal=SIGKILL", f"mailstead-{role}.service")

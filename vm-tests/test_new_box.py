@@ -66,7 +66,7 @@ def test_only_the_ports_of_a_mail_box_are_open(world, settled):
 
 
 def test_a_second_run_changes_nothing(mirror, settled):
-    assert "Nothing to do." in settled.run("plan").out
+    assert "Nothing to do." in settled.run("plan").out, settled.box.run("journalctl -u mailstead-certs").text
     before = settled.state()
     settled.install("--yes")
     assert settled.state() == before
@@ -196,7 +196,7 @@ def test_a_forged_sender_is_refused(world, settled):
         world, settled.email, settled.password, "friend@peer.org", "forged", server=settled.hostname,
         sender="somebody@else.org", check=False,
     )  # fmt: skip
-    assert not said.ok and re.search(r"<~?\*\* 55\d", said.text), said
+    assert not said.ok and re.search(r"<(?:\*\*|~\*|~?\*\*) 55\d", said.text), said
 
 
 def test_a_forged_from_header_is_refused(world, settled):
@@ -204,7 +204,7 @@ def test_a_forged_from_header_is_refused(world, settled):
         world, settled.email, settled.password, "friend@peer.org", "forged", "--header", "From: boss@else.org",
         server=settled.hostname, check=False,
     )  # fmt: skip
-    assert not said.ok and re.search(r"<~?\*\* 55\d", said.text), said
+    assert not said.ok and re.search(r"<(?:\*\*|~\*|~?\*\*) 55\d", said.text), said
 
 
 def test_passwords_are_asked_for_and_only_under_tls(world, settled):
@@ -295,8 +295,10 @@ def test_every_name_validates(world, settled):
 
 def test_the_zone_file_is_signed_as_it_should_be(world, settled):
     world.laptop.write("/root/zone", settled.box.read_bytes(f"/var/lib/mailstead/zones/{settled.domain}.zone"))
-    said = world.laptop.run("ldns-verify-zone", "-V", "2", "/root/zone")
-    assert "Zone is verified and complete" in said.text
+    world.laptop.run("ldns-verify-zone", "/root/zone")
+    # The verifier says nothing when all is well: a record that was changed shows that it looks.
+    world.laptop.run("sed -i 's/ A 45\\.90\\.101\\.10$/ A 45.90.101.11/' /root/zone")
+    assert not world.laptop.run("ldns-verify-zone", "/root/zone", check=False).ok
 
 
 def test_the_policies_that_senders_and_clients_fetch_are_served(world, settled):

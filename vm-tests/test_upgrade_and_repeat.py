@@ -105,6 +105,7 @@ def test_a_run_killed_in_the_middle_of_each_stage_ends_in_the_same_place(world, 
     wanted = managed(disposable)
     owner = product.Owner(world, world.box("box"))
     owner.put_key(signer)
+    owner.at_the_provider()
     done = []
     while (stage := run_until(owner, done)) is not None:
         done.append(stage)

@@ -1,12 +1,16 @@
 """Mailstead on a box of the small internet, as its owner sees it: the install line, the commands, the files."""
 
+import atexit
+import functools
 import json
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
-from . import releases, settings
-from .shell import WorldError, wait_for
+from . import settings
+from .shell import WorldError, run, wait_for
 
 MAILSTEAD = "/opt/mailstead/current/mailstead"
 INSTALL = "curl -fsSL http://releases.mailstead.org/install.sh"
@@ -22,6 +26,15 @@ def binary():
         if path.is_file():
             return path
     raise WorldError("there is no program to test: build it with `cargo build`, or name one in MAILSTEAD_BINARY")
+
+
+@functools.cache
+def stripped():
+    """The program under test without its debugging information, which would only make downloads long."""
+    slim = Path(tempfile.mkdtemp(prefix="mailstead-program-")) / "mailstead"
+    atexit.register(shutil.rmtree, slim.parent, ignore_errors=True)
+    run(["strip", "-o", slim, binary()])
+    return slim
 
 
 def version():
@@ -139,8 +152,17 @@ class Mirror:
         self._host, self._signer = world.host("releases"), signer
         self.folder = self._host.path("/srv/www/releases")
 
-    def publish(self, number, program=None):
-        """Packs, signs and offers a release."""
+    def publish(self, number):
+        """Packs, signs and offers a release of the program under test, as those who publish one do."""
         self._host.path("/srv/www/install.sh").write_text((settings.CHECKOUT / "install.sh").read_text())
-        self.folder.mkdir(parents=True, exist_ok=True)
-        releases.pack(self.folder, self._signer, number, program or binary())
+        shutil.copytree(self._packed(number), self.folder / number, dirs_exist_ok=True)
+        (self.folder / "latest").write_text(number + "\n")
+
+    def _packed(self, number):
+        """The folder of a release, made once: compressing takes seconds."""
+        made = self._signer.private.parent / "packed"
+        if not (made / number).is_dir():
+            program = stripped()
+            run([program, "release", "pack", "--binary", program, "--key", self._signer.private, "--out", made,
+                 "--version", number])  # fmt: skip
+        return made / number

@@ -26,6 +26,7 @@ TOOLS = {
     "nft": "nftables",
     "openssl": "openssl",
     "pgrep": "procps",
+    "strip": "binutils",
     "dpkg-deb": "dpkg",
     "/usr/lib/python3/dist-packages/pytest": "python3-pytest",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",

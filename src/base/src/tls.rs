@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a certificate that was replaced may still be served.
-pub const RECHECK: Duration = Duration::from_secs(5);
+/// How long a certificate that was replaced may still be served. Looking costs one `stat`, and only at handshakes.
+pub const RECHECK: Duration = Duration::from_secs(1);
 
 /// Why there is no certificate to serve.
 #[derive(Debug, thiserror::Error)]

@@ -63,6 +63,13 @@ pub fn apply_host(steps: &[(Stage, Step)], progress: &mut Progress) -> anyhow::R
 
 /// What the running roles have to be asked for.
 pub async fn tasks(paths: &Paths, config: &BoxConfig) -> anyhow::Result<Vec<Task>> {
+    let mut tasks = account_and_zones(paths, config).await?;
+    tasks.extend(certificate_due(paths, config).await?);
+    Ok(tasks)
+}
+
+/// What is due of accounts and zones. Asks no name server, unlike [`certificate_due`].
+pub async fn account_and_zones(paths: &Paths, config: &BoxConfig) -> anyhow::Result<Vec<Task>> {
     let client = Client::new(paths.clone());
     let mut tasks = Vec::new();
     let accounts = client.ask(&directory::Accounts {}).await?;
@@ -73,26 +80,45 @@ pub async fn tasks(paths: &Paths, config: &BoxConfig) -> anyhow::Result<Vec<Task
     if !zones.is_empty() {
         tasks.push(Task::Publish(zones));
     }
-    let names = certs::reachable(paths, config).await?;
-    if config.demo.is_none()
-        && names.iter().any(|name| name == config.hostname.as_str())
-        && let Some(why) = certs::due(paths, &names, base::time::now_unix())?
-    {
-        tasks.push(Task::Certificate(why));
-    }
     Ok(tasks)
+}
+
+/// Whether a certificate is due and can be had. Only to be asked when the box's zones are served: a resolver that
+/// was once told that they are not keeps that for a while.
+pub async fn certificate_due(paths: &Paths, config: &BoxConfig) -> anyhow::Result<Option<Task>> {
+    if config.demo.is_some() {
+        return Ok(None);
+    }
+    let names = certs::reachable(paths, config).await?;
+    if !names.iter().any(|name| name == config.hostname.as_str()) {
+        return Ok(None);
+    }
+    Ok(certs::due(paths, &names, base::time::now_unix())?.map(Task::Certificate))
+}
+
+/// Has every zone that is due signed, and waits until the box's name server serves it.
+pub async fn publish(paths: &Paths) -> anyhow::Result<()> {
+    let client = Client::new(paths.clone());
+    let changed = client.ask(&dns::Publish { dry_run: false }).await?;
+    if !paths.is_live() {
+        return Ok(());
+    }
+    for zone in changed {
+        provision::served::wait(paths, &zone).await?;
+    }
+    Ok(())
 }
 
 /// After a change of accounts or aliases: zones and certificate names follow. Says in words what could not be done.
 pub async fn follow(paths: &Paths, config: &BoxConfig) -> anyhow::Result<Vec<String>> {
     let mut troubles = Vec::new();
-    Client::new(paths.clone()).ask(&dns::Publish { dry_run: false }).await?;
-    for task in tasks(paths, config).await? {
-        if matches!(task, Task::Certificate(_))
-            && let Err(error) = certificate(paths)
-        {
-            troubles.push(format!("{error:#}"));
-        }
+    if let Err(error) = publish(paths).await {
+        troubles.push(format!("{error:#}"));
+    }
+    if certificate_due(paths, config).await?.is_some()
+        && let Err(error) = certificate(paths)
+    {
+        troubles.push(format!("{error:#}"));
     }
     Ok(troubles)
 }

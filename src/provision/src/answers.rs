@@ -87,7 +87,8 @@ fn email(text: &str) -> Result<Address, ProvisionError> {
 }
 
 fn hostname(text: &str) -> Result<Domain, ProvisionError> {
-    let name = Domain::parse(text.trim()).map_err(refused)?;
+    let name = Domain::parse(text.trim())
+        .map_err(|error| ProvisionError::Refused(format!("the hostname is not right: {error}")))?;
     if !name.is_dotted() {
         let words = format!("“{text}” is not a full hostname: it has no dot; it should look like box.example.com");
         return Err(ProvisionError::Refused(words));
@@ -122,7 +123,7 @@ fn ask_email(guess: Option<&Domain>) -> Result<Address, ProvisionError> {
 
 fn ask_hostname(default: &Domain) -> Result<Domain, ProvisionError> {
     let text = Input::<String>::with_theme(&ColorfulTheme::default())
-        .with_prompt("The name of this box")
+        .with_prompt("The hostname of this box")
         .default(default.to_string())
         .validate_with(|text: &String| hostname(text).map(drop).map_err(|error| error.to_string()))
         .interact_text()

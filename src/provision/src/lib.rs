@@ -19,6 +19,7 @@ pub mod plan;
 pub mod preflight;
 pub mod progress;
 pub mod release;
+pub mod served;
 pub mod templates;
 
 pub use answers::Answers;

@@ -6,7 +6,7 @@ use crate::discover;
 use crate::host::capture;
 use base::{BoxConfig, Domain, HostFacts};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
@@ -248,18 +248,28 @@ async fn blocklists(resolver: &TokioResolver, config: &BoxConfig, host: &HostFac
     findings
 }
 
-/// A resolver that asks a zone's own servers, without recursion.
-async fn authority(resolver: &TokioResolver, zone: &Domain) -> Option<TokioResolver> {
-    let servers = resolver.lookup(format!("{zone}."), RecordType::NS).await.ok()?;
-    let name = servers.answers().iter().find_map(|record| match &record.data {
-        RData::NS(name) => Some(name.0.clone()),
-        _ => None,
-    })?;
+/// A resolver that asks the own servers of a list, without recursion. A list may be a part of a larger zone.
+async fn authority(resolver: &TokioResolver, list: &Domain) -> Option<TokioResolver> {
+    let mut zone = list.as_str();
+    let name = loop {
+        if let Some(name) = name_server(resolver, zone).await {
+            break name;
+        }
+        zone = zone.split_once('.')?.1;
+    };
     let address = resolver.lookup_ip(name).await.ok()?.iter().next()?;
     let (config, mut options) = base::names::config(SocketAddr::new(address, 53));
     options.recursion_desired = false;
     let provider = hickory_resolver::net::runtime::TokioRuntimeProvider::default();
     TokioResolver::builder_with_config(config, provider).with_options(options).build().ok()
+}
+
+async fn name_server(resolver: &TokioResolver, zone: &str) -> Option<Name> {
+    let servers = resolver.lookup(format!("{zone}."), RecordType::NS).await.ok()?;
+    servers.answers().iter().find_map(|record| match &record.data {
+        RData::NS(name) => Some(name.0.clone()),
+        _ => None,
+    })
 }
 
 /// An address as blocklists want it: octets, or for IPv6 nibbles, in reverse (RFC 5782 §2.1 and §2.4).

@@ -18,8 +18,8 @@ pub fn disk(world: &World, warn_percent: u64, fail_megabytes: u64) -> Finding {
     let mut seen = Vec::new();
     for place in places(world) {
         let Ok(stat) = statvfs(&place) else { continue };
-        let block = u64::from(stat.fragment_size());
-        let (free, total) = (u64::from(stat.blocks_available()) * block, u64::from(stat.blocks()) * block);
+        let block = stat.fragment_size();
+        let (free, total) = (stat.blocks_available() * block, stat.blocks() * block);
         let line = space(free, total);
         match judge_space(free, total, warn_percent, fail_megabytes * MEGABYTE) {
             Space::Enough => seen.push((place, line)),
@@ -63,7 +63,7 @@ pub fn inodes(world: &World, warn_percent: u64) -> Finding {
     let wanted = format!("at least {warn_percent} % of the disk's inodes free");
     let place = world.paths.state();
     let Ok(stat) = statvfs(&place) else { return Finding::unknown("the disk cannot be asked", wanted) };
-    let (free, total) = (u64::from(stat.files_available()), u64::from(stat.files()));
+    let (free, total) = (stat.files_available(), stat.files());
     let seen = if total == 0 {
         "this file system has no such limit".to_owned()
     } else {
@@ -81,7 +81,14 @@ pub fn memory(warn_percent: u64) -> Finding {
     else {
         return Finding::unknown("/proc/meminfo cannot be read", wanted);
     };
-    judge_memory(&meminfo, &vmstat.unwrap_or_default(), warn_percent, wanted)
+    // The kernel counts the processes of every container together.
+    let vmstat = if in_container() { String::new() } else { vmstat.unwrap_or_default() };
+    judge_memory(&meminfo, &vmstat, warn_percent, wanted)
+}
+
+/// systemd writes there what kind of container it runs in.
+fn in_container() -> bool {
+    std::path::Path::new("/run/systemd/container").exists()
 }
 
 fn field(text: &str, name: &str) -> Option<u64> {
@@ -132,8 +139,7 @@ pub async fn clock() -> Finding {
         Ok(Ok(output)) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
         _ => String::new(),
     };
-    // systemd writes there what kind of container it runs in; the clock is then the host machine's.
-    judge_clock(&shown, std::path::Path::new("/run/systemd/container").exists())
+    judge_clock(&shown, in_container())
 }
 
 fn judge_clock(shown: &str, in_container: bool) -> Finding {

@@ -5,6 +5,7 @@ use crate::names;
 use crate::talk::Talk;
 use crate::world::World;
 use base::{HostFacts, Role};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use wire::{directory, dns, mailbox, mta};
@@ -33,12 +34,14 @@ async fn ask(world: &World, role: Role) -> Result<String, String> {
     let within = |limit| Duration::from_secs(limit);
     let asked = async {
         match role {
-            Role::Directory => client.ask(&directory::Domains {}).await.map(|found| format!("{} domains", found.len())),
-            Role::Mailbox => {
-                client.ask(&mailbox::AccountUsage {}).await.map(|found| format!("{} mailboxes", found.len()))
+            Role::Directory => {
+                client.ask(&directory::Domains {}).await.map(|found| format!("domains: {}", found.len()))
             }
-            Role::Mta => client.ask(&mta::Queue {}).await.map(|found| format!("{} waiting in the queue", found.len())),
-            Role::Dns => client.ask(&dns::Records {}).await.map(|found| format!("{} records", found.len())),
+            Role::Mailbox => {
+                client.ask(&mailbox::AccountUsage {}).await.map(|found| format!("mailboxes: {}", found.len()))
+            }
+            Role::Mta => client.ask(&mta::Queue {}).await.map(|found| format!("waiting in the queue: {}", found.len())),
+            Role::Dns => client.ask(&dns::Records {}).await.map(|found| format!("records: {}", found.len())),
             Role::Web => return panel(world).await,
             role => return connects(world, role).await,
         }
@@ -86,7 +89,7 @@ pub async fn resolver(world: &World) -> Finding {
         // The demo's resolver knows the demo's zone and has no trust anchor.
         let name = world.config.email.domain().as_str();
         return match world.names.ask(name, "SOA").await {
-            Ok(answer) => Finding::good(format!("{} SOA record of {name}", answer.values.len()), "answers"),
+            Ok(answer) => Finding::good(format!("SOA records of {name}: {}", answer.values.len()), "answers"),
             Err(error) => Finding::skipped(format!("a demo needs no resolver of its own ({error})")),
         };
     }
@@ -97,26 +100,40 @@ pub async fn resolver(world: &World) -> Finding {
     }
 }
 
+/// Where NSD listens: on the machine's own addresses, since port 53 of loopback is the resolver's.
+fn authoritative(world: &World) -> Vec<SocketAddr> {
+    if world.is_demo() {
+        return vec![world.endpoints.dns.local()];
+    }
+    world.host.bind.iter().map(|address| SocketAddr::new(*address, world.endpoints.dns.port)).collect()
+}
+
 pub async fn name_server(world: &World) -> Finding {
     let zones = match world.zones().await {
         Ok(zones) => zones,
         Err(why) => return Finding::unknown(why, "an authoritative answer for every zone"),
     };
-    let server = world.endpoints.dns.local();
+    if world.is_demo() && tokio::net::TcpStream::connect(world.endpoints.dns.local()).await.is_err() {
+        return Finding::skipped("NSD does not run in this demo");
+    }
     let mut problems = Vec::new();
-    for zone in &zones {
-        let wrong = match names::ask(server, zone.as_str(), "SOA", false).await {
-            Ok(answer) if answer.authoritative && !answer.values.is_empty() => continue,
-            Ok(_) => "it does not know the zone".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        if world.is_demo() && tokio::net::TcpStream::connect(server).await.is_err() {
-            return Finding::skipped("NSD does not run in this demo");
+    for server in authoritative(world) {
+        for zone in &zones {
+            let wrong = match names::ask(server, zone.as_str(), "SOA", false).await {
+                Ok(answer) if answer.authoritative && !answer.values.is_empty() => continue,
+                Ok(_) => "it does not know the zone".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            problems.push(Problem::new(format!("{zone} at {}", server.ip()), wrong, "an authoritative answer"));
         }
-        problems.push(Problem::new(zone.as_str(), wrong, "an authoritative answer"));
+        if let Err(trouble) = Talk::connect(server).await {
+            let subject = format!("TCP to {}", server.ip());
+            problems.push(Problem::new(subject, trouble, "a connection; long answers need it"));
+        }
     }
-    if let Err(trouble) = Talk::connect(server).await {
-        problems.push(Problem::new("TCP", trouble, "a connection; long answers need it"));
-    }
-    Finding::judge(problems, format!("NSD answers for {} zones", zones.len()), "an authoritative answer for every zone")
+    Finding::judge(
+        problems,
+        format!("zones that NSD answers for: {}", zones.len()),
+        "an authoritative answer for every zone",
+    )
 }

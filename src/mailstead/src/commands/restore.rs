@@ -81,6 +81,10 @@ fn renumber(paths: &Paths) -> anyhow::Result<()> {
 fn own_restored(config: &BoxConfig) -> anyhow::Result<()> {
     crate::converge::make_users(config)?;
     for (role, folder) in backup::owners() {
+        // What was empty is not in the archive; the plan makes such folders.
+        if !Path::new(folder).exists() {
+            continue;
+        }
         let user = role.user();
         provision::host::run(&["chown", "--recursive", "--no-dereference", &format!("{user}:{user}"), folder], &[])?;
     }

@@ -20,10 +20,10 @@ use wire::{Client, directory, dns};
 #[derive(Args)]
 pub struct Setup {
     /// The owner's email address: the first mailbox, and where reports go.
-    #[arg(long, value_name = "ADDRESS", env = "MAILSTEAD_EMAIL")]
+    #[arg(long, value_name = "ADDRESS", env = "MAILSTEAD_EMAIL", allow_hyphen_values = true)]
     email: Option<String>,
     /// The box's own name. Default: box.DOMAIN.
-    #[arg(long, value_name = "NAME", env = "MAILSTEAD_HOSTNAME")]
+    #[arg(long, value_name = "NAME", env = "MAILSTEAD_HOSTNAME", allow_hyphen_values = true)]
     hostname: Option<String>,
     /// Who answers for the domain's DNS. Default: the box.
     #[arg(long, env = "MAILSTEAD_DNS")]
@@ -56,20 +56,19 @@ impl Setup {
         anyhow::ensure!(paths.is_live(), "set-up is for this machine; for a box in a folder see: mailstead demo");
         let existing = existing(&paths)?;
         let config = self.config(existing.as_ref())?;
-        let findings = preflight::machine(&discover::host_facts(Some(&config)), existing.is_none());
+        let host = discover::host_facts(Some(&config));
+        let mut findings = preflight::machine(&host, existing.is_none());
+        // Told in one go: who has to change something hears of everything at once.
+        findings.extend(preflight::network(&config, &host).await);
+        findings.iter().filter(|finding| !finding.fatal).for_each(|finding| eprintln!("note: {}", finding.words));
         if refused(&findings) {
             return Ok(ExitCode::FAILURE);
         }
-        let version = release::installed();
         anyhow::ensure!(
-            version.is_some(),
+            release::installed().is_some(),
             "set-up runs from an installed release (in {}); run install.sh instead",
             release::RELEASES
         );
-        let host = discover::host_facts(Some(&config));
-        let network = preflight::network(&config, &host).await;
-        let notices: Vec<Finding> = findings.into_iter().chain(network).collect();
-        notices.iter().for_each(|notice| eprintln!("note: {}", notice.words));
         set_up(&paths, &config).await
     }
 
@@ -140,7 +139,7 @@ async fn with_roles(
     converge::wait_for_roles(paths).await?;
     let client = Client::new(paths.clone());
     let mut troubles = Vec::new();
-    let tasks = converge::tasks(paths, config).await?;
+    let mut tasks = converge::account_and_zones(paths, config).await?;
     let mut password = None;
     // A password that was made in a run that did not get to its end was never seen by anybody.
     if tasks.contains(&Task::FirstAccount) || !complete(paths).exists() {
@@ -150,14 +149,27 @@ async fn with_roles(
         progress.end();
     }
     progress.begin("zone", 1);
-    client.ask(&dns::Publish { dry_run: false }).await?;
+    troubles.extend(converge::publish(paths).await.err().map(|error| format!("{error:#}")));
     progress.end();
-    let certificate =
-        converge::tasks(paths, config).await?.into_iter().find(|task| matches!(task, Task::Certificate(_)));
-    if let Some(task) = certificate {
+    if let Some(task) = converge::certificate_due(paths, config).await? {
         progress.begin("certificate", 1);
         progress.step(&task.to_string());
         troubles.extend(converge::certificate(paths).err().map(|error| format!("{error:#}")));
+        // The first checks are to see what everybody sees from now on.
+        tokio::time::sleep(base::tls::RECHECK).await;
+        tasks.push(task);
+        progress.end();
+    } else if certs::served(paths)?.is_none_or(|served| served.self_signed) {
+        troubles.push(format!(
+            "{} does not lead to this box in public DNS yet, so it has no certificate that others trust; it is asked \
+             for by itself twice a day, and at once by: mailstead apply",
+            config.hostname
+        ));
+    }
+    if backup::list(paths)?.is_empty() {
+        progress.begin("first backup", 1);
+        let made = provision::host::run(&["systemctl", "start", "mailstead-backup.service"], &[]);
+        troubles.extend(made.err().map(|error| format!("no backup was made: {error}")));
         progress.end();
     }
     progress.begin("first checks", 1);

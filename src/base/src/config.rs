@@ -71,6 +71,9 @@ pub struct DemoOptions {
     /// The port of other people's mail servers, 25 in the world.
     #[serde(default = "smtp_port")]
     pub remote_smtp_port: u16,
+    /// Seconds until mail that was put off is first tried again, for those who do not want to wait five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_seconds: Option<u32>,
 }
 
 impl Default for Acme {

@@ -75,7 +75,12 @@ mod tests {
         let paths = Paths::under(dir.path());
         let owner = Address::parse("ann@example.org").unwrap();
         let mut config = BoxConfig::new(owner, Domain::parse("box.example.org").unwrap(), DnsMode::Box);
-        config.demo = demo.then_some(base::config::DemoOptions { base_port: 1, resolver: None, remote_smtp_port: 25 });
+        config.demo = demo.then_some(base::config::DemoOptions {
+            base_port: 1,
+            resolver: None,
+            remote_smtp_port: 25,
+            retry_seconds: None,
+        });
         (dir, paths, config)
     }
 

@@ -27,3 +27,8 @@ pub const MAX_CHANGES: usize = 2000;
 pub const MAIL_HOUR: i8 = 7;
 /// Longest time for one of root's commands (`nft`, `sshd -T`, `apt-get -s`).
 pub const COMMAND_SECONDS: u32 = 20;
+
+/// How long an MTA-STS policy may take. Senders are told to give up after a minute (RFC 8461 §3.3); the page is not.
+pub const FETCHED_WITHIN: Duration = Duration::from_secs(8);
+/// Longest MTA-STS policy that senders are advised to take (RFC 8461 §3.3).
+pub const MAX_POLICY: usize = 64 << 10;

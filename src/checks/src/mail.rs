@@ -148,13 +148,15 @@ fn list(body: &mut String, heading: &str, results: &[&CheckResult]) {
     body.push('\n');
 }
 
-/// Writes a line in pieces of at most 72 characters between spaces; a record's value without spaces is cut at 900, so
-/// that no line is longer than the 998 octets of RFC 5322 §2.1.1 allow in ASCII.
+/// Writes a line in pieces of at most 72 characters between spaces, each as far in as the line was; a record's value
+/// without spaces is cut at 900, so that no line is longer than the 998 octets of RFC 5322 §2.1.1.
 fn wrap(body: &mut String, line: &str) {
+    let text = line.trim_start_matches(' ');
+    let indent = " ".repeat(5 + (line.len() - text.len()).min(20));
     let mut current = String::new();
-    for word in line.split(' ') {
+    for word in text.split(' ') {
         if !current.is_empty() && current.chars().count() + 1 + word.chars().count() > 72 {
-            let _ = writeln!(body, "     {current}");
+            let _ = writeln!(body, "{indent}{current}");
             current.clear();
         }
         if !current.is_empty() {
@@ -162,13 +164,13 @@ fn wrap(body: &mut String, line: &str) {
         }
         for character in word.chars() {
             if current.len() >= 900 {
-                let _ = writeln!(body, "     {current}");
+                let _ = writeln!(body, "{indent}{current}");
                 current.clear();
             }
             current.push(character);
         }
     }
-    let _ = writeln!(body, "     {current}");
+    let _ = writeln!(body, "{indent}{current}");
 }
 
 #[cfg(test)]
@@ -219,7 +221,7 @@ mod tests {
     #[test]
     fn the_mail_says_what_broke_what_was_mended_and_what_to_do_in_lines_that_mail_allows() {
         let mut broken = result("spf", State::Failed, 1);
-        broken.remedy = format!("Enter the value:\n{}", "x".repeat(3000));
+        broken.remedy = format!("Enter the value:\n  dig TXT\n{}", "x".repeat(3000));
         let mended = result("disk", State::Ok, 1);
         let told = Told { time: 0, broken: ["disk".to_owned()].into() };
         let results = [broken, mended];
@@ -227,7 +229,9 @@ mod tests {
         let mail = message(&config(), &from, &news(&told, &results), 1_795_248_000);
         assert!(mail.starts_with("From: Mailstead <postmaster@example.org>\r\nTo: <ann@example.org>\r\n"));
         assert!(mail.contains("Subject: box.example.org: one thing needs you\r\n"));
-        assert!(mail.contains("The title of spf (failed)") && mail.contains("Enter the value:"));
+        assert!(
+            mail.contains("The title of spf (failed)") && mail.contains("     Enter the value:\r\n       dig TXT\r\n")
+        );
         assert!(mail.contains("Mended since the last mail:\r\n - The title of disk"));
         assert!(mail.split("\r\n").all(|line| line.len() <= 998 && !line.contains('\n')));
     }

@@ -35,7 +35,7 @@ pub fn render_text(results: &[CheckResult], colour: bool) -> String {
 
 fn full(out: &mut String, result: &CheckResult, colour: bool) {
     let _ = writeln!(out, "{} {}", mark(result.state, colour), result.title);
-    let since = (result.since > 0).then(|| base::time::readable(result.since)).unwrap_or_default();
+    let since = base::time::readable(result.since);
     let parts = [
         ("seen", &result.seen),
         ("wanted", &result.wanted),

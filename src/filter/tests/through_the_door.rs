@@ -30,7 +30,7 @@ async fn running() -> (tempfile::TempDir, Client) {
     let owner = Address::parse("ann@example.org").unwrap();
     let mut config = BoxConfig::new(owner, domain("box.example.org"), DnsMode::Box);
     let resolver = Some(broken_resolver().await);
-    config.demo = Some(base::config::DemoOptions { base_port: 9, resolver, remote_smtp_port: 25 });
+    config.demo = Some(base::config::DemoOptions { base_port: 9, resolver, remote_smtp_port: 25, retry_seconds: None });
     config.save(&paths).unwrap();
     let fake = paths.clone();
     tokio::spawn(async move { wire::serve(&fake, Arc::new(OneDomain)).await });

@@ -53,7 +53,11 @@ pub async fn run(paths: Paths) -> Result<(), MtaError> {
     let config = BoxConfig::load(&paths)?;
     let address = Endpoints::of(&config).resolver;
     let names = Dns::new(address).map_err(|error| MtaError::Resolver { address, why: error.to_string() })?;
-    run_with(paths, names, Schedule::default()).await
+    let mut schedule = Schedule::default();
+    if let Some(seconds) = config.demo.and_then(|demo| demo.retry_seconds) {
+        schedule.first = std::time::Duration::from_secs(seconds.into());
+    }
+    run_with(paths, names, schedule).await
 }
 
 /// Runs the role with other sources of names and other waits; tests do.

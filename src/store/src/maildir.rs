@@ -136,15 +136,16 @@ pub fn clean_tmp(dir: &Path, older_than_seconds: u64) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// The subfolder directories (`.Name`) of a Maildir.
+/// The subfolder directories (`.Name`) of a Maildir. The Maildir++ mark alone makes one: what copies only files, as an
+/// archive does, leaves out the empty directories of an empty folder.
 pub fn subfolders(maildir: &Path) -> Result<Vec<String>, StoreError> {
     let mut out = Vec::new();
     for entry in fs::read_dir(maildir).map_err(at(maildir))? {
         let entry = entry.map_err(at(maildir))?;
-        let has_mail = || entry.path().join("cur").is_dir();
+        let is_folder = || entry.path().join("cur").is_dir() || entry.path().join("maildirfolder").is_file();
         if let Ok(name) = entry.file_name().into_string()
             && name.starts_with('.')
-            && has_mail()
+            && is_folder()
         {
             out.push(name);
         }

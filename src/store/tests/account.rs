@@ -167,6 +167,21 @@ fn a_restored_index_never_hands_out_a_uid_again() {
 }
 
 #[test]
+fn an_empty_folder_stays_the_same_without_its_empty_directories() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    let before = account.folder(&name("Archive")).unwrap().unwrap();
+    drop(account);
+    for part in ["cur", "new", "tmp"] {
+        fs::remove_dir(dir.path().join("Maildir/.Archive").join(part)).unwrap();
+    }
+    let account = Account::open(dir.path()).unwrap();
+    assert_eq!(account.folder(&name("Archive")).unwrap().unwrap().validity, before.validity);
+    deliver(&account, "Archive", "it takes mail again");
+    check(&account);
+}
+
+#[test]
 fn moved_and_copied_messages_keep_bytes_flags_and_date() {
     let dir = tempfile::tempdir().unwrap();
     let account = Account::open(dir.path()).unwrap();

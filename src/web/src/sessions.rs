@@ -106,7 +106,9 @@ mod tests {
         let (mut sessions, start) = (Sessions::default(), Instant::now());
         let first = sessions.open(ann(), start);
         let second = sessions.open(ann(), start + Duration::from_secs(1));
-        (2..=MAX_SESSIONS as u64).for_each(|at| drop(sessions.open(ann(), start + Duration::from_secs(1 + at))));
+        for at in 2..=MAX_SESSIONS as u64 {
+            sessions.open(ann(), start + Duration::from_secs(at));
+        }
         let now = start + Duration::from_secs(2000);
         assert!(sessions.account(&first, now).is_none() && sessions.account(&second, now).is_some());
     }

@@ -55,7 +55,7 @@ pub async fn name_servers(world: &World) -> Finding {
             Err(why) => return Finding::unknown(why, wanted),
         }
     }
-    Finding::judge(problems, format!("{} zones lead to this box", zones.len()), wanted)
+    Finding::judge(problems, format!("led to this box: {}", listed(&zones)), wanted)
 }
 
 /// A referral has the NS records in the authority section; a server that holds both zones answers itself.
@@ -104,7 +104,7 @@ pub async fn dnssec(world: &World) -> Finding {
             Err(error) => return Finding::unknown(error.to_string(), wanted),
         }
     }
-    Finding::judge(problems, format!("{} zones validate", zones.len()), wanted)
+    Finding::judge(problems, format!("validated: {}", listed(&zones)), wanted)
 }
 
 pub async fn delegation_signer(world: &World) -> Finding {
@@ -125,7 +125,11 @@ pub async fn delegation_signer(world: &World) -> Finding {
             Err(error) => return Finding::unknown(error.to_string(), wanted),
         }
     }
-    Finding::judge(problems, format!("{} zones have theirs", zones.len()), wanted)
+    Finding::judge(problems, format!("in place for {}", listed(&zones)), wanted)
+}
+
+fn listed(zones: &[Domain]) -> String {
+    zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn written(ds: &Ds) -> String {
@@ -197,8 +201,8 @@ mod tests {
             public_key: "key=".into(),
             flags: 257,
         };
-        assert_eq!(judge_ds(&zone(), &[ds.clone()], &["4711 13 2 abcd".into()]), None);
-        let missing = judge_ds(&zone(), &[ds.clone()], &[]).unwrap();
+        assert_eq!(judge_ds(&zone(), std::slice::from_ref(&ds), &["4711 13 2 abcd".into()]), None);
+        let missing = judge_ds(&zone(), std::slice::from_ref(&ds), &[]).unwrap();
         assert!(missing.seen.contains("no DS") && missing.detail.contains("key tag 4711"));
         assert!(judge_ds(&zone(), &[ds], &["1 13 2 abcd".into()]).unwrap().seen.contains("1 13 2"));
     }

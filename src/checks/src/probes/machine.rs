@@ -18,8 +18,8 @@ pub fn disk(world: &World, warn_percent: u64, fail_megabytes: u64) -> Finding {
     let mut seen = Vec::new();
     for place in places(world) {
         let Ok(stat) = statvfs(&place) else { continue };
-        let block = u64::from(stat.fragment_size());
-        let (free, total) = (u64::from(stat.blocks_available()) * block, u64::from(stat.blocks()) * block);
+        let block = stat.fragment_size();
+        let (free, total) = (stat.blocks_available() * block, stat.blocks() * block);
         let line = space(free, total);
         match judge_space(free, total, warn_percent, fail_megabytes * MEGABYTE) {
             Space::Enough => seen.push((place, line)),
@@ -63,7 +63,7 @@ pub fn inodes(world: &World, warn_percent: u64) -> Finding {
     let wanted = format!("at least {warn_percent} % of the disk's inodes free");
     let place = world.paths.state();
     let Ok(stat) = statvfs(&place) else { return Finding::unknown("the disk cannot be asked", wanted) };
-    let (free, total) = (u64::from(stat.files_available()), u64::from(stat.files()));
+    let (free, total) = (stat.files_available(), stat.files());
     let seen = if total == 0 {
         "this file system has no such limit".to_owned()
     } else {

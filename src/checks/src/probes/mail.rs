@@ -97,11 +97,11 @@ fn judge_accounts(accounts: &[Account], owner: &str) -> Finding {
     let wanted = format!("an account {owner} that administers");
     let seen = match accounts.iter().find(|account| account.address.to_string() == owner) {
         Some(account) if account.admin => {
-            return Finding::good(format!("{} accounts, {owner} among them", accounts.len()), wanted);
+            return Finding::good(format!("accounts: {}, {owner} among them", accounts.len()), wanted);
         }
         Some(_) => format!("{owner} is there but does not administer"),
         None if accounts.is_empty() => "no account at all".to_owned(),
-        None => format!("{} accounts, {owner} not among them", accounts.len()),
+        None => format!("accounts: {}, {owner} not among them", accounts.len()),
     };
     Finding::bad(vec![Problem::new("", seen, wanted).detail(owner)])
 }

@@ -336,8 +336,8 @@ mod tests {
         let required = record("_dmarc.example.org", "TXT", "v=DMARC1; p=none", Need::Required);
         let recommended = record("_mta-sts.example.org", "TXT", "v=STSv1; id=1", Need::Recommended);
         let missing = |record: &Record| vec![problem(record, "no such record".into())];
-        assert_eq!(finish(Which::Dmarc, &[required.clone()], missing(&required)).verdict, Verdict::Bad);
-        let poor = finish(Which::MtaSts, &[recommended.clone()], missing(&recommended));
+        assert_eq!(finish(Which::Dmarc, std::slice::from_ref(&required), missing(&required)).verdict, Verdict::Bad);
+        let poor = finish(Which::MtaSts, std::slice::from_ref(&recommended), missing(&recommended));
         assert_eq!(poor.verdict, Verdict::Poor);
         assert_eq!(poor.wanted, "_mta-sts.example.org TXT: v=STSv1; id=1");
         assert_eq!(finish(Which::Dmarc, &[required], vec![]).verdict, Verdict::Good);

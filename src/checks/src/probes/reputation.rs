@@ -97,7 +97,7 @@ async fn ask_lists(world: &World, entries: Vec<(String, String, Domain)>) -> Fin
         () if !listed.is_empty() => Finding::bad(listed),
         () if !refused.is_empty() => Finding::unknown(refused.join("\n"), wanted),
         () if asked == 0 => Finding::skipped("there is nothing to ask"),
-        () => Finding::good(format!("{asked} asked, none has it"), wanted),
+        () => Finding::good(format!("looked up: {asked}, listed: none"), wanted),
     }
 }
 

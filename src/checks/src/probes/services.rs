@@ -34,12 +34,14 @@ async fn ask(world: &World, role: Role) -> Result<String, String> {
     let within = |limit| Duration::from_secs(limit);
     let asked = async {
         match role {
-            Role::Directory => client.ask(&directory::Domains {}).await.map(|found| format!("{} domains", found.len())),
-            Role::Mailbox => {
-                client.ask(&mailbox::AccountUsage {}).await.map(|found| format!("{} mailboxes", found.len()))
+            Role::Directory => {
+                client.ask(&directory::Domains {}).await.map(|found| format!("domains: {}", found.len()))
             }
-            Role::Mta => client.ask(&mta::Queue {}).await.map(|found| format!("{} waiting in the queue", found.len())),
-            Role::Dns => client.ask(&dns::Records {}).await.map(|found| format!("{} records", found.len())),
+            Role::Mailbox => {
+                client.ask(&mailbox::AccountUsage {}).await.map(|found| format!("mailboxes: {}", found.len()))
+            }
+            Role::Mta => client.ask(&mta::Queue {}).await.map(|found| format!("waiting in the queue: {}", found.len())),
+            Role::Dns => client.ask(&dns::Records {}).await.map(|found| format!("records: {}", found.len())),
             Role::Web => return panel(world).await,
             role => return connects(world, role).await,
         }
@@ -87,7 +89,7 @@ pub async fn resolver(world: &World) -> Finding {
         // The demo's resolver knows the demo's zone and has no trust anchor.
         let name = world.config.email.domain().as_str();
         return match world.names.ask(name, "SOA").await {
-            Ok(answer) => Finding::good(format!("{} SOA record of {name}", answer.values.len()), "answers"),
+            Ok(answer) => Finding::good(format!("SOA records of {name}: {}", answer.values.len()), "answers"),
             Err(error) => Finding::skipped(format!("a demo needs no resolver of its own ({error})")),
         };
     }
@@ -129,5 +131,9 @@ pub async fn name_server(world: &World) -> Finding {
             problems.push(Problem::new(subject, trouble, "a connection; long answers need it"));
         }
     }
-    Finding::judge(problems, format!("NSD answers for {} zones", zones.len()), "an authoritative answer for every zone")
+    Finding::judge(
+        problems,
+        format!("zones that NSD answers for: {}", zones.len()),
+        "an authoritative answer for every zone",
+    )
 }

@@ -87,7 +87,7 @@ pub fn furnish(dir: &Path, base_port: u16) -> Paths {
     let paths = Paths::under(dir);
     let hostname = Domain::parse("box.example.org").unwrap();
     let mut config = BoxConfig::new(address("ann@example.org"), hostname, DnsMode::External);
-    config.demo = Some(DemoOptions { base_port, resolver: None, remote_smtp_port: 25 });
+    config.demo = Some(DemoOptions { base_port, resolver: None, remote_smtp_port: 25, retry_seconds: None });
     std::fs::create_dir_all(paths.etc()).unwrap();
     config.save(&paths).unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();

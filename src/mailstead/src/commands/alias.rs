@@ -1,6 +1,7 @@
 //! `mailstead alias`: further addresses for accounts.
 
 use crate::commands::user::tell;
+use crate::output::say;
 use crate::{commands, converge, output};
 use base::{Address, Paths};
 use clap::{Args, Subcommand};
@@ -40,13 +41,13 @@ impl Alias {
         match self.command {
             Command::Add { address, accounts } => {
                 client.ask(&directory::AddAlias { address: address.clone(), targets: accounts }).await?;
-                println!("{} is added.", address.account());
+                say!("{} is added.", address.account());
                 tell(converge::follow(&paths, &config).await);
             }
             Command::List { json } => list(&client, json).await?,
             Command::Remove { address } => {
                 client.ask(&directory::RemoveAlias { address: address.clone() }).await?;
-                println!("{} is removed.", address.account());
+                say!("{} is removed.", address.account());
                 tell(converge::follow(&paths, &config).await);
             }
         }

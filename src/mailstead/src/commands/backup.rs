@@ -1,5 +1,6 @@
 //! `mailstead backup`: archives now, their list, and the key that opens them.
 
+use crate::output::say;
 use crate::{commands, output};
 use base::Paths;
 use clap::{Args, Subcommand};
@@ -40,12 +41,12 @@ impl Backup {
                 let newest = backup::list(&paths)?.into_iter().max_by_key(|archive| archive.time);
                 let newest = newest
                     .ok_or_else(|| anyhow::anyhow!("no archive was made; see: journalctl -u mailstead-backup"))?;
-                println!("{}", newest.file.display());
+                say!("{}", newest.file.display());
             }
-            Command::Now => println!("{}", backup::run(paths).await?.display()),
+            Command::Now => say!("{}", backup::run(paths).await?.display()),
             Command::List { json } => list(&paths, json)?,
             Command::Key { create: true } => backup::create_key(&paths)?,
-            Command::Key { create: false } => println!("{}", backup::recovery_key(&paths)?.expose()),
+            Command::Key { create: false } => say!("{}", backup::recovery_key(&paths)?.expose()),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -57,7 +58,7 @@ fn list(paths: &Paths, json: bool) -> anyhow::Result<()> {
         return output::json(&archives);
     }
     if archives.is_empty() {
-        println!("There is no backup yet; one is made every night, or now by: mailstead backup now");
+        say!("There is no backup yet; one is made every night, or now by: mailstead backup now");
     }
     let rows = archives.iter().map(|archive| {
         let size = format!("{:.1} MB", archive.bytes as f64 / 1e6);

@@ -1,7 +1,6 @@
 //! `mailstead demo`: a whole box in a folder, as an ordinary user, on high ports.
 
-use crate::converge;
-use crate::release;
+use crate::{converge, output, release};
 use anyhow::Context;
 use base::config::DemoOptions;
 use base::{Address, BoxConfig, DnsMode, Domain, Endpoints, HostFacts, Paths, Role, Secret};
@@ -45,6 +44,9 @@ pub struct Demo {
     /// The port on which other mail servers are reached.
     #[arg(long, value_name = "N", default_value_t = 25)]
     remote_smtp_port: u16,
+    /// How long mail that was put off waits for the second try. Default: five minutes, as on a live box.
+    #[arg(long, value_name = "SECONDS")]
+    retry_seconds: Option<u32>,
 }
 
 /// What is written to `endpoints.json`.
@@ -97,9 +99,15 @@ impl Demo {
             Err(error) if error.is_missing() => BoxConfig::new(self.email.account(), hostname, DnsMode::Box),
             Err(error) => return Err(error.into()),
         };
-        let (resolver, remote_smtp_port) = (self.resolver, self.remote_smtp_port);
         anyhow::ensure!((1024..=65_000).contains(&self.base_port), "--base-port lies between 1024 and 65000");
-        config.demo = Some(DemoOptions { base_port: self.base_port, resolver, remote_smtp_port });
+        config.demo = Some(DemoOptions {
+            base_port: self.base_port,
+            resolver: self.resolver,
+            remote_smtp_port: self.remote_smtp_port,
+            retry_seconds: self.retry_seconds,
+        });
+        // Before anything of a demo that may be running in this folder is changed.
+        ports_are_free(&Endpoints::of(&config))?;
         config.save(paths)?;
         Ok(config)
     }
@@ -152,6 +160,21 @@ impl Demo {
     }
 }
 
+/// What is in the way shows at once and in one line, rather than in the log of some role.
+fn ports_are_free(endpoints: &Endpoints) -> anyhow::Result<()> {
+    let Endpoints { smtp, submission, submissions, imaps, http, https, dns, .. } = *endpoints;
+    for listen in [smtp, submission, submissions, imaps, http, https, dns] {
+        let port = listen.port;
+        listen.bind().map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                anyhow::anyhow!("port {port} is in use (by another demo?); choose other ports with --base-port N")
+            }
+            _ => anyhow::anyhow!("port {port} cannot be opened: {error}"),
+        })?;
+    }
+    Ok(())
+}
+
 fn prepare(paths: &Paths, config: &BoxConfig) -> anyhow::Result<()> {
     let host =
         HostFacts { ipv4: Some([127, 0, 0, 1].into()), bind: vec![[127, 0, 0, 1].into()], ..HostFacts::default() };
@@ -192,6 +215,10 @@ impl Parts {
             let mut command = Command::new(program);
             let log = paths.log().join("nginx-error.log");
             command.arg("-e").arg(log).arg("-c").arg(file("/etc/nginx/nginx.conf"));
+            if provision::host::is_root() {
+                // Its workers would become `nobody`, who may not look into the demo's folder.
+                command.args(["-g", "user root;"]);
+            }
             command
         })?;
         parts.part("nsd", |program| {
@@ -351,18 +378,24 @@ async fn wait_for_ports(reachable: &Reachable) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whoever started the demo may have stopped reading; that does not end it.
 fn introduce(reachable: &Reachable, paths: &Paths) {
-    println!("ready {}", paths.root().join("endpoints.json").display());
-    println!("  mailbox   {} (password in endpoints.json)", reachable.email);
-    println!("  imaps     {}", reachable.imaps);
-    println!(
-        "  smtp      {} and for sending {} (TLS) or {} (STARTTLS)",
-        reachable.smtp, reachable.submissions, reachable.submission
+    let missing: String = reachable.missing.iter().map(|part| format!("  missing   {part}\n")).collect();
+    let words = format!(
+        "ready {}\n  mailbox   {} (password in endpoints.json)\n  imaps     {}\n  \
+         smtp      {} and for sending {} (TLS) or {} (STARTTLS)\n  panel     https://{}/admin\n  authority {}\n\
+         {missing}  Other commands: mailstead --box {} status\n",
+        paths.root().join("endpoints.json").display(),
+        reachable.email,
+        reachable.imaps,
+        reachable.smtp,
+        reachable.submissions,
+        reachable.submission,
+        reachable.https,
+        reachable.ca_file.display(),
+        paths.root().display(),
     );
-    println!("  panel     https://{}/admin", reachable.https);
-    println!("  authority {}", reachable.ca_file.display());
-    for part in &reachable.missing {
-        println!("  missing   {part}");
+    if let Err(error) = output::write(&words) {
+        eprintln!("mailstead: {error}");
     }
-    println!("  Other commands: mailstead --box {} status", paths.root().display());
 }

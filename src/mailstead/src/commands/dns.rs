@@ -1,5 +1,6 @@
 //! `mailstead dns`: what the zones say and why, and what the registrar has to know.
 
+use crate::output::say;
 use crate::{commands, output};
 use base::{DnsMode, Domain, Paths};
 use clap::{Args, Subcommand};
@@ -62,7 +63,7 @@ impl Dns {
             Command::Ds { domain, json } => ds(&client, domain, json).await?,
             Command::Publish => {
                 for zone in client.ask(&Publish { dry_run: false }).await? {
-                    println!("{zone} is signed anew.");
+                    say!("{zone} is signed anew.");
                 }
             }
         }
@@ -91,8 +92,8 @@ fn show(records: &[Record], json: bool) -> anyhow::Result<()> {
             Need::BoxOnly => "kept by the box",
         };
         // Lines of a zone file: the reason stands above as a comment, so the whole can be pasted.
-        println!("; {need}: {}", record.reason);
-        println!("{}\n", ::dns::zonefile::line(record));
+        say!("; {need}: {}", record.reason);
+        say!("{}\n", ::dns::zonefile::line(record));
     }
     Ok(())
 }
@@ -103,9 +104,9 @@ async fn ds(client: &Client, domain: Domain, json: bool) -> anyhow::Result<()> {
         return output::json(&records);
     }
     for ds in records {
-        println!("{}. IN DS {} {} {} {}", ds.domain, ds.key_tag, ds.algorithm, ds.digest_type, ds.digest);
-        println!("; for registrars that ask for the key: flags {}, algorithm {}, public key", ds.flags, ds.algorithm);
-        println!("; {}", ds.public_key);
+        say!("{}. IN DS {} {} {} {}", ds.domain, ds.key_tag, ds.algorithm, ds.digest_type, ds.digest);
+        say!("; for registrars that ask for the key: flags {}, algorithm {}, public key", ds.flags, ds.algorithm);
+        say!("; {}", ds.public_key);
     }
     Ok(())
 }

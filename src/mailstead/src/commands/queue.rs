@@ -1,5 +1,6 @@
 //! `mailstead queue`: what waits for delivery.
 
+use crate::output::say;
 use crate::{commands, output};
 use base::Paths;
 use clap::Args;
@@ -21,7 +22,7 @@ impl Queue {
         if self.json {
             output::json(&waiting)?;
         } else if waiting.is_empty() {
-            println!("The queue is empty.");
+            say!("The queue is empty.");
         } else {
             let rows = waiting.iter().map(|entry| {
                 let sender = entry.sender.as_ref().map_or("<>".to_owned(), ToString::to_string);

@@ -1,5 +1,6 @@
 //! `mailstead release pack`: makes what `install.sh` fetches.
 
+use crate::output::say;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ impl Release {
         let program = std::fs::read(&binary).with_context(|| binary.display().to_string())?;
         let key = std::fs::read_to_string(&key).with_context(|| key.display().to_string())?;
         let folder = provision::release::pack(&program, &key, &out, &version, &arch)?;
-        println!("{}", folder.display());
+        say!("{}", folder.display());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -30,7 +30,7 @@ impl Status {
         if self.json {
             output::json(&results)?;
         } else {
-            print!("{}", checks::render_text(&results, std::io::stdout().is_terminal()));
+            output::text(&checks::render_text(&results, std::io::stdout().is_terminal()));
         }
         Ok(ExitCode::from(checks::exit_code(&results)))
     }

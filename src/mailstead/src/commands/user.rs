@@ -1,5 +1,6 @@
 //! `mailstead user`: accounts. Domains follow from their addresses.
 
+use crate::output::say;
 use crate::{commands, converge, output};
 use anyhow::Context;
 use base::{Address, Paths, Secret};
@@ -54,9 +55,9 @@ impl User {
                 let (password, generated) = password(password_file.as_deref())?;
                 let account = address.account();
                 client.ask(&directory::AddAccount { address, password: password.clone(), admin }).await?;
-                println!("Account:  {account}");
+                say!("Account:  {account}");
                 if generated {
-                    println!("Password: {}", password.expose());
+                    say!("Password: {}", password.expose());
                 }
                 tell(converge::follow(&paths, &config).await);
             }
@@ -65,13 +66,13 @@ impl User {
                 let (password, generated) = password(password_file.as_deref())?;
                 client.ask(&directory::SetPassword { account: address, password: password.clone() }).await?;
                 if generated {
-                    println!("Password: {}", password.expose());
+                    say!("Password: {}", password.expose());
                 }
             }
             Command::Remove { address } => {
                 client.ask(&directory::RemoveAccount { account: address.clone() }).await?;
                 client.ask(&mailbox::Retire { account: address.account() }).await?;
-                println!("{} is removed; its mail was put aside.", address.account());
+                say!("{} is removed; its mail was put aside.", address.account());
                 tell(converge::follow(&paths, &config).await);
             }
         }

@@ -55,7 +55,8 @@ impl House {
         let remote_port = port + 20;
         let hostname = Domain::parse("box.example.org").unwrap();
         let mut config = BoxConfig::new(address("ann@example.org"), hostname, DnsMode::External);
-        config.demo = Some(DemoOptions { base_port: port, resolver: None, remote_smtp_port: remote_port });
+        config.demo =
+            Some(DemoOptions { base_port: port, resolver: None, remote_smtp_port: remote_port, retry_seconds: None });
         std::fs::create_dir_all(paths.etc()).unwrap();
         config.save(&paths).unwrap();
         let made = rcgen::generate_simple_self_signed(vec!["box.example.org".to_owned()]).unwrap();

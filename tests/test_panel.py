@@ -1,0 +1,142 @@
+"""The panel as a browser sees it, and the status checks behind it."""
+
+import html
+import http.client
+import http.cookies
+import json
+import os
+import re
+import signal
+import socket
+import urllib.parse
+
+import pytest
+
+
+class Browser:
+    """Keeps cookies and follows nothing; one connection per request."""
+
+    def __init__(self, box):
+        self.box, self.cookies = box, {}
+
+    def ask(self, method, path, form=None):
+        host, port = self.box.at("https")
+        link = http.client.HTTPSConnection(host, port, context=self.box.trust(), timeout=30)
+        with socket.create_connection((host, port), timeout=30) as plain:
+            link.sock = self.box.trust().wrap_socket(plain, server_hostname=self.box.hostname)
+            headers = {"Host": self.box.hostname}
+            if self.cookies:
+                headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            if form is not None:
+                headers["Content-Type"] = "application/x-www-form-urlencoded"
+            link.request(method, path, form and urllib.parse.urlencode(form), headers)
+            answer = link.getresponse()
+            body = answer.read().decode()
+        for line in answer.headers.get_all("Set-Cookie", []):
+            assert {"Secure", "HttpOnly", "SameSite=Strict"} <= {part.strip() for part in line.split(";")}
+            for name, morsel in http.cookies.SimpleCookie(line).items():
+                self.cookies[name] = morsel.value
+        return answer.status, answer.headers, body
+
+    def log_in(self, password, email=None):
+        form = {"token": token_of(self.ask("GET", "/admin/login")[2]), "email": email or self.box.email, "password": password}
+        return self.ask("POST", "/admin/login", form)
+
+
+def token_of(page):
+    return re.search(r'name="token" value="([^"]+)"', page).group(1)
+
+
+@pytest.fixture
+def browser(box):
+    return Browser(box)
+
+
+def test_without_a_login_there_is_only_the_login_page(browser):
+    status, headers, _ = browser.ask("GET", "/admin")
+    assert status == 303 and headers["Location"] == "/admin/login"
+    status, headers, page = browser.ask("GET", "/admin/login")
+    assert status == 200 and "Log in" in page and "<script" not in page
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+def test_the_owner_logs_in_reads_the_status_and_logs_out(box, browser):
+    box.run("status", check=False)  # the timer's work on a live box
+    box.run("status", check=False)
+    status, headers, _ = browser.log_in(box.password)
+    assert status == 303 and headers["Location"] == "/admin"
+    status, _, page = browser.ask("GET", "/admin")
+    assert status == 200 and box.hostname in page and box.email in page
+    assert browser.ask("POST", "/admin/logout", {"token": token_of(page)})[0] == 303
+    assert browser.ask("GET", "/admin")[0] == 303
+
+
+def test_a_wrong_password_does_not_get_in(browser):
+    status, _, page = browser.log_in("not the password")
+    assert status == 401 and "did not work" in page
+    assert browser.ask("GET", "/admin")[0] == 303
+
+
+def test_an_account_that_is_no_administrator_does_not_get_in(bob, browser):
+    assert browser.log_in(bob[1], bob[0])[0] == 401
+    assert browser.ask("GET", "/admin")[0] == 303
+
+
+def test_a_form_from_elsewhere_is_not_accepted(box, browser):
+    form = {"email": box.email, "password": box.password}
+    assert browser.ask("POST", "/admin/login", form)[0] == 403
+    assert browser.ask("POST", "/admin/login", {**form, "token": "0" * 64})[0] == 403
+    # Another browser's token does not do either.
+    other = token_of(Browser(box).ask("GET", "/admin/login")[2])
+    browser.ask("GET", "/admin/login")
+    assert browser.ask("POST", "/admin/login", {**form, "token": other})[0] == 403
+    browser.log_in(box.password)
+    assert browser.ask("POST", "/admin/logout", {"token": "wrong"})[0] == 403
+    assert browser.ask("GET", "/admin")[0] == 200
+
+
+def test_what_is_written_into_the_form_comes_back_as_text(browser):
+    _, _, page = browser.log_in("x", '"><script>alert(1)</script>@x')
+    assert "<script" not in page and html.escape("<script>") in page
+
+
+def test_guessing_is_slowed_down(own_box):
+    browser, seen = Browser(own_box), []
+    for _ in range(30):
+        status, headers, _ = browser.log_in("a guess")
+        seen.append(status)
+        if status == 429:
+            assert int(headers["Retry-After"]) > 0
+            break
+    assert seen[-1] == 429 and seen[0] == 401, seen
+
+
+# --- The checks
+
+
+def test_the_checks_tell_what_they_saw_and_what_to_do(box):
+    done = box.run("status", "--json", check=False)
+    assert done.returncode in (0, 1, 2)
+    checks = json.loads(done.stdout)
+    assert len(checks) >= 25
+    for check in checks:
+        assert check["id"] and check["title"] and check["state"] and check["seen"], check
+        if check["state"] in ("failed", "warning"):
+            assert check["wanted"] and check["why"] and check["remedy"], check
+    worst = {"failed": 2, "warning": 1}
+    assert done.returncode == max([worst.get(check["state"], 0) for check in checks])
+    states = {check["id"]: check["state"] for check in checks}
+    for role in ("directory", "mailbox", "mta", "filter", "dns", "web"):
+        assert states[f"service-{role}"] == "ok", states
+    assert states["queue"] == "ok"
+
+
+def test_a_role_that_is_down_is_found(own_box):
+    pid = own_box.children()["mailbox"]
+    os.kill(pid, signal.SIGSTOP)  # it is there and does not answer
+    try:
+        done = own_box.run("status", "--json", check=False, timeout=120)
+        states = {check["id"]: check["state"] for check in json.loads(done.stdout)}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert states["service-mailbox"] == "failed" and states["service-filter"] == "ok" and done.returncode == 2

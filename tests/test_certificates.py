@@ -33,6 +33,7 @@ def test_every_port_serves_the_same_certificate_and_it_verifies(box):
 
 
 @pytest.mark.parametrize("service", PORTS)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_old_versions_of_tls_are_refused(box, service):
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE

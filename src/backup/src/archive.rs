@@ -110,9 +110,9 @@ fn contents(paths: &Paths, tar: &mut tar::Builder<impl Write>) -> Result<(), Bac
     for pass in 0..MAX_PASSES {
         let before = archived.len();
         for name in walk::FOLDERS {
-            for file in walk::files(&paths.state().join(name))? {
-                let identity = walk::identity(&file);
-                if !archived.contains(&identity) && append(paths, tar, &file)? {
+            for entry in walk::entries(&paths.state().join(name))? {
+                let identity = walk::identity(&entry);
+                if !archived.contains(&identity) && append(paths, tar, &entry)? {
                     archived.insert(identity);
                 }
             }
@@ -124,7 +124,7 @@ fn contents(paths: &Paths, tar: &mut tar::Builder<impl Write>) -> Result<(), Bac
     Ok(())
 }
 
-/// Adds a file under its path below the root; `false` when it has vanished (or moved: the next pass finds it).
+/// Adds a file or a folder under its path below the root; `false` when it has vanished (or moved: the next pass finds it).
 fn append(paths: &Paths, tar: &mut tar::Builder<impl Write>, path: &Path) -> Result<bool, BackupError> {
     let failed = |error| BackupError::file(path, error);
     let mut file = match File::open(path) {
@@ -133,6 +133,10 @@ fn append(paths: &Paths, tar: &mut tar::Builder<impl Write>, path: &Path) -> Res
         Err(error) => return Err(failed(error)),
     };
     let below = path.strip_prefix(paths.root()).map_err(|error| failed(std::io::Error::other(error)))?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        tar.append_dir(below, path).map_err(failed)?;
+        return Ok(true);
+    }
     let name = below.to_string_lossy();
     let name = name.strip_suffix(walk::SNAPSHOT).unwrap_or(&name);
     tar.append_file(name, &mut file).map_err(failed)?;

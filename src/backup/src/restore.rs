@@ -55,8 +55,12 @@ pub fn restore(paths: &Paths, archive: &Path, secret: &Secret) -> Result<BoxConf
     for entry in entries {
         let mut entry = entry.map_err(|error| bad(&error))?;
         let target = target(paths, &entry).map_err(|why| bad(&why))?;
-        if let Some(folder) = target.parent() {
+        let is_folder = entry.header().entry_type().is_dir();
+        if let Some(folder) = if is_folder { Some(target.as_path()) } else { target.parent() } {
             durable::create_dir_all(folder, 0o700).map_err(|error| BackupError::file(folder, error))?;
+        }
+        if is_folder {
+            continue;
         }
         entry.set_preserve_permissions(true);
         entry.unpack(&target).map_err(|error| BackupError::file(&target, error))?;
@@ -89,12 +93,13 @@ fn manifest(mut entry: tar::Entry<'_, impl Read>) -> Result<Manifest, String> {
     Ok(manifest)
 }
 
-/// Where an entry goes. Only plain files, only below the box's own folders.
+/// Where an entry goes. Only plain files and folders, only below the box's own folders.
 fn target(paths: &Paths, entry: &tar::Entry<'_, impl Read>) -> Result<PathBuf, String> {
     let path = entry.path().map_err(|error| error.to_string())?;
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     let allowed = ALLOWED.iter().any(|folder| path.starts_with(folder));
-    if !plain || !allowed || !entry.header().entry_type().is_file() {
+    let kind = entry.header().entry_type();
+    if !plain || !allowed || !(kind.is_file() || kind.is_dir()) {
         return Err(format!("it holds {}, which does not belong there", path.display()));
     }
     Ok(paths.root().join(path))
@@ -111,9 +116,13 @@ mod tests {
         let paths = Paths::under(dir.path());
         let owner = Address::parse("ann@example.org").unwrap();
         let config = BoxConfig::new(owner.clone(), Domain::parse("box.example.org").unwrap(), DnsMode::Box);
-        for folder in
-            [paths.etc(), paths.backups(), paths.state().join("directory"), paths.account(&owner).join("Maildir/cur")]
-        {
+        for folder in [
+            paths.etc(),
+            paths.backups(),
+            paths.state().join("directory"),
+            paths.account(&owner).join("Maildir/cur"),
+            paths.account(&owner).join("Maildir/.Empty/cur"),
+        ] {
             std::fs::create_dir_all(folder).unwrap();
         }
         config.save(&paths).unwrap();
@@ -136,6 +145,7 @@ mod tests {
         let message = there.account(&config.email).join("Maildir/cur/1.2.box:2,S");
         assert_eq!(std::fs::read(message).unwrap(), b"Subject: kept\r\n\r\n");
         assert_eq!(std::fs::read(there.directory_db()).unwrap(), b"copy");
+        assert!(there.account(&config.email).join("Maildir/.Empty/cur").is_dir());
     }
 
     #[test]

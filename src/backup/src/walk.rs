@@ -14,8 +14,9 @@ const LEFT_OUT: [&str; 5] = [".db", ".db-wal", ".db-shm", ".db-journal", ".new"]
 /// A consistent copy made by the database's owner; archived under the database's own name.
 pub const SNAPSHOT: &str = ".snapshot";
 
-/// Every file below a folder that belongs into an archive. What vanishes while looking is left out.
-pub fn files(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
+/// Every file and folder below a folder that belongs into an archive: mail folders without a message are the owner's
+/// as well. What vanishes while looking is left out.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let mut found = Vec::new();
     walk(folder, MAX_DEPTH, &mut found)?;
     Ok(found)
@@ -35,6 +36,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Bac
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if kind.is_dir() && depth > 0 && name != "tmp" {
+            found.push(entry.path());
             walk(&entry.path(), depth - 1, found)?;
         } else if kind.is_file() && !LEFT_OUT.iter().any(|ending| name.ends_with(ending)) {
             found.push(entry.path());

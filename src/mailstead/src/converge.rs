@@ -96,17 +96,21 @@ pub async fn certificate_due(paths: &Paths, config: &BoxConfig) -> anyhow::Resul
     Ok(certs::due(paths, &names, base::time::now_unix())?.map(Task::Certificate))
 }
 
-/// Has every zone that is due signed, and waits until the box's name server serves it.
-pub async fn publish(paths: &Paths) -> anyhow::Result<()> {
-    let client = Client::new(paths.clone());
-    let changed = client.ask(&dns::Publish { dry_run: false }).await?;
+/// Has every zone that is due signed, and sees to it that the box's name server serves them all. Returns the zones that
+/// changed.
+pub async fn publish(paths: &Paths) -> anyhow::Result<Vec<base::Domain>> {
+    let changed = Client::new(paths.clone()).ask(&dns::Publish { dry_run: false }).await?;
     if !paths.is_live() {
-        return Ok(());
+        return Ok(changed);
     }
-    for zone in changed {
-        provision::served::wait(paths, &zone).await?;
+    for zone in provision::served::zones(paths)? {
+        // Before 4.11 NSD's reload loses a zone now and then (“reload closed cmd channel”); a fresh start does not.
+        if provision::served::wait(paths, &zone).await.is_err() {
+            run(&["systemctl", "restart", "nsd.service"], &[])?;
+            provision::served::wait(paths, &zone).await?;
+        }
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// After a change of accounts or aliases: zones and certificate names follow. Says in words what could not be done.

@@ -9,6 +9,18 @@ use std::time::{Duration, Instant};
 /// The watch starts NSD's reload within a second; a loaded machine may take a few.
 const SERVED_WITHIN: Duration = Duration::from_secs(15);
 
+/// The zones that were handed over to NSD: those its part of the configuration names.
+pub fn zones(paths: &Paths) -> Result<Vec<Domain>, ProvisionError> {
+    let file = paths.zones().join("zones.conf");
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(ProvisionError::file(&file, error)),
+    };
+    let names = text.lines().filter_map(|line| line.trim().strip_prefix("name: \"")?.strip_suffix('"'));
+    Ok(names.filter_map(|name| Domain::parse(name).ok()).collect())
+}
+
 /// Waits until NSD answers with the serial of the zone file.
 pub async fn wait(paths: &Paths, zone: &Domain) -> Result<(), ProvisionError> {
     let file = paths.zones().join(format!("{zone}.zone"));

@@ -1,12 +1,12 @@
 //! `mailstead dns`: what the zones say and why, and what the registrar has to know.
 
 use crate::output::say;
-use crate::{commands, output};
+use crate::{commands, converge, output};
 use base::{DnsMode, Domain, Paths};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 use wire::Client;
-use wire::dns::{DelegationSigners, Need, Publish, Record, Records};
+use wire::dns::{DelegationSigners, Need, Record, Records};
 
 /// Show the DNS records of the box's domains with their reasons, and the DS records for the registrar.
 #[derive(Args)]
@@ -48,7 +48,7 @@ impl Dns {
     pub async fn run(self, paths: Paths) -> anyhow::Result<ExitCode> {
         commands::require_root(&paths)?;
         let config = commands::config(&paths)?;
-        let client = Client::new(paths);
+        let client = Client::new(paths.clone());
         match self.command {
             Command::Records { domain, json } => {
                 let mut records = records(&client, domain.as_ref()).await?;
@@ -62,7 +62,7 @@ impl Dns {
             }
             Command::Ds { domain, json } => ds(&client, domain, json).await?,
             Command::Publish => {
-                for zone in client.ask(&Publish { dry_run: false }).await? {
+                for zone in converge::publish(&paths).await? {
                     say!("{zone} is signed anew.");
                 }
             }

@@ -294,7 +294,7 @@ impl Parts {
         Ok(())
     }
 
-    /// NSD is started again rather than told to reload: before 4.11 its reload loses new zones now and then (its log
+    /// NSD is started again rather than told to reload: the reload of 4.6 loses new zones now and then (its log
     /// says "reload closed cmd channel"), and a demo can do without an answer for a moment.
     async fn reload_zones(&mut self, paths: &Paths) -> anyhow::Result<()> {
         let Some(at) = self.children.iter().position(|(name, _)| name == "nsd") else { return Ok(()) };

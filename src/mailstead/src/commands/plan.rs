@@ -1,6 +1,7 @@
 //! `mailstead plan` and `mailstead apply`: the difference between the box as it is and as it is meant to be.
 
 use crate::converge::{self, Task};
+use crate::output::say;
 use crate::{commands, output};
 use base::{BoxConfig, Paths};
 use clap::Args;
@@ -27,9 +28,9 @@ impl Plan {
         if self.json {
             output::json(&lines)?;
         } else if lines.is_empty() {
-            println!("Nothing to do.");
+            say!("Nothing to do.");
         } else {
-            lines.iter().for_each(|line| println!("{line}"));
+            lines.iter().for_each(|line| say!("{line}"));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -57,13 +58,13 @@ impl Apply {
         if paths.is_live() {
             let steps = converge::host_steps(&config)?;
             converge::apply_host(&steps, &mut Progress::new(&paths))?;
-            steps.iter().for_each(|(_, step)| println!("{step}"));
+            steps.iter().for_each(|(_, step)| say!("{step}"));
         }
         converge::wait_for_roles(&paths).await?;
         for trouble in converge::follow(&paths, &config).await? {
             eprintln!("mailstead: {trouble}");
         }
-        println!("The box is as planned.");
+        say!("The box is as planned.");
         Ok(ExitCode::SUCCESS)
     }
 }

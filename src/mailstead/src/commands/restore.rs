@@ -1,6 +1,7 @@
 //! `mailstead restore`: a backup becomes a box again, on a fresh machine.
 
 use crate::commands::setup;
+use crate::output::say;
 use crate::{commands, release};
 use anyhow::Context;
 use base::{BoxConfig, Paths, Secret};
@@ -31,7 +32,7 @@ impl Restore {
             let config = backup::restore(&paths, &self.file, &key)?;
             renumber(&paths)?;
             backup::restored(&paths)?;
-            println!("{} is restored; start it with: mailstead demo {}", config.email, paths.root().display());
+            say!("{} is restored; start it with: mailstead demo {}", config.email, paths.root().display());
             return Ok(ExitCode::SUCCESS);
         }
         if BoxConfig::load(&paths).is_ok() && !backup::is_restoring(&paths) {

@@ -1,6 +1,7 @@
 //! `mailstead setup`: from a fresh server to a box, and from an older release to this one.
 
 use crate::converge::{self, Task};
+use crate::output::say;
 use crate::release;
 use base::config::Acme;
 use base::{BoxConfig, DnsMode, Paths, Secret};
@@ -58,8 +59,10 @@ impl Setup {
         let config = self.config(existing.as_ref())?;
         let host = discover::host_facts(Some(&config));
         let mut findings = preflight::machine(&host, existing.is_none());
-        // Told in one go: who has to change something hears of everything at once.
-        findings.extend(preflight::network(&config, &host).await);
+        // Told in one go: who has to change something hears of everything at once. On a box the status checks ask.
+        if existing.is_none() {
+            findings.extend(preflight::network(&config, &host).await);
+        }
         findings.iter().filter(|finding| !finding.fatal).for_each(|finding| eprintln!("note: {}", finding.words));
         if refused(&findings) {
             return Ok(ExitCode::FAILURE);
@@ -119,7 +122,7 @@ pub async fn set_up(paths: &Paths, config: &BoxConfig) -> anyhow::Result<ExitCod
     converge::apply_host(&steps, &mut progress)?;
     let (password, troubles, tasks) = with_roles(paths, config, &mut progress).await?;
     if steps.is_empty() && tasks == 0 {
-        println!("Nothing to do: the box is as planned (mailstead {}).", release::version());
+        say!("Nothing to do: the box is as planned (mailstead {}).", release::version());
     }
     let first = !complete(paths).exists();
     finish(paths)?;
@@ -213,48 +216,48 @@ async fn final_screen(
     first: bool,
     troubles: &[String],
 ) -> anyhow::Result<()> {
-    println!("\n{} is a Mailstead box.\n", config.hostname);
-    println!("Panel:    https://{}/admin", config.hostname);
-    println!("Mailbox:  {}", config.email);
+    say!("\n{} is a Mailstead box.\n", config.hostname);
+    say!("Panel:    https://{}/admin", config.hostname);
+    say!("Mailbox:  {}", config.email);
     if let Some(password) = password {
-        println!("Password: {}", password.expose());
+        say!("Password: {}", password.expose());
     }
     if first {
-        println!("Recovery key: {}", backup::recovery_key(paths)?.expose());
-        println!("    Write the recovery key down somewhere else: without it no backup can be opened.");
+        say!("Recovery key: {}", backup::recovery_key(paths)?.expose());
+        say!("    Write the recovery key down somewhere else: without it no backup can be opened.");
     }
     to_do(paths, config).await?;
     if !troubles.is_empty() {
-        println!("\nNot done yet:");
-        troubles.iter().for_each(|trouble| println!("  - {trouble}"));
+        say!("\nNot done yet:");
+        troubles.iter().for_each(|trouble| say!("  - {trouble}"));
     }
-    println!("\nWhat is wrong and how to mend it: mailstead status, or the panel.");
-    println!("Log: {}", paths.log().join("setup.log").display());
+    say!("\nWhat is wrong and how to mend it: mailstead status, or the panel.");
+    say!("Log: {}", paths.log().join("setup.log").display());
     Ok(())
 }
 
 /// What only the owner can do, elsewhere, with the exact values.
 async fn to_do(paths: &Paths, config: &BoxConfig) -> anyhow::Result<()> {
     let host = base::HostFacts::load(paths)?;
-    println!("\nAt the registrar or DNS provider:");
+    say!("\nAt the registrar or DNS provider:");
     match config.dns {
-        DnsMode::External => println!("  Enter the records that this prints: mailstead dns records"),
+        DnsMode::External => say!("  Enter the records that this prints: mailstead dns records"),
         DnsMode::Box => {
             let client = Client::new(paths.clone());
             for zone in client.ask(&directory::Domains {}).await? {
-                println!("  {zone}: name servers ns1.{0} and ns2.{0}", config.hostname);
+                say!("  {zone}: name servers ns1.{0} and ns2.{0}", config.hostname);
                 for ds in client.ask(&dns::DelegationSigners { domain: zone }).await? {
-                    println!("  DS: {} {} {} {}", ds.key_tag, ds.algorithm, ds.digest_type, ds.digest);
+                    say!("  DS: {} {} {} {}", ds.key_tag, ds.algorithm, ds.digest_type, ds.digest);
                 }
             }
             for address in host.addresses() {
-                println!("  glue: ns1.{0} and ns2.{0} at {address}", config.hostname);
+                say!("  glue: ns1.{0} and ns2.{0} at {address}", config.hostname);
             }
         }
     }
-    println!("At the VPS provider:");
+    say!("At the VPS provider:");
     for address in host.addresses() {
-        println!("  reverse DNS (PTR) of {address}: {}", config.hostname);
+        say!("  reverse DNS (PTR) of {address}: {}", config.hostname);
     }
     Ok(())
 }

@@ -334,14 +334,15 @@ def test_once_the_last_remedy_is_followed_every_check_is_content(settled):
         " && sshd -t && systemctl reload ssh"
     )
 
-    def wrong():
+    def content():
+        settled.run("apply")  # a domain that came since then is covered by the certificate when its names lead here
         found = [check for check in _checks(settled) if check["state"] not in ("ok", "skipped")]
         if found:
             raise WorldError("\n".join(f"{check['id']}: {check['seen']}" for check in found))
         return True
 
     # The box's resolver may still know what was so before.
-    wait_for(wrong, 70, "all checks to be content", interval=2)
+    wait_for(content, 70, "all checks to be content", interval=2)
 
 
 def test_the_panel_is_there(world, settled):

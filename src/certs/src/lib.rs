@@ -21,6 +21,8 @@ use std::path::PathBuf;
 
 /// A third of its life before the end a certificate is renewed, as Let's Encrypt advises.
 const RENEW_AT_REMAINING: f64 = 1.0 / 3.0;
+/// Let's Encrypt allows five failures an hour for a name; two in a run leave room for the owner's own tries.
+const AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertsError {
@@ -80,16 +82,22 @@ pub async fn run(paths: Paths) -> Result<String, CertsError> {
         return Ok("the certificate is good for a while".to_owned());
     };
     tracing::info!("asking for a certificate for {}: {why}", names.join(", "));
-    let issued = acme::issue(&paths, &config, &names).await;
+    let covered = issue(&paths, &config, names).await?;
+    Ok(format!("a certificate was issued for {}", covered.join(", ")))
+}
+
+/// Asks once more when it fails, since authorities and name servers have bad moments; then for the hostname alone, so
+/// that the other names do not keep the box itself without a certificate. Returns the names that it covers.
+async fn issue(paths: &Paths, config: &BoxConfig, names: Vec<String>) -> Result<Vec<String>, CertsError> {
+    let Err(error) = acme::issue(paths, config, &names).await else { return Ok(names) };
+    tracing::warn!("{error}; asking once more");
+    tokio::time::sleep(AGAIN_AFTER).await;
+    let Err(error) = acme::issue(paths, config, &names).await else { return Ok(names) };
     let host = vec![config.hostname.to_string()];
-    let issued = match issued {
-        // The other names must not keep the box itself without a certificate.
-        Err(error) if names.len() > 1 && due(&paths, &host, base::time::now_unix())?.is_some() => {
-            tracing::warn!("{error}; asking for the hostname alone");
-            acme::issue(&paths, &config, &host).await
-        }
-        other => other,
-    };
-    issued?;
-    Ok(format!("a certificate was issued for {}", names.join(", ")))
+    if names.len() == 1 || due(paths, &host, base::time::now_unix())?.is_none() {
+        return Err(error);
+    }
+    tracing::warn!("{error}; asking for the hostname alone");
+    acme::issue(paths, config, &host).await?;
+    Ok(host)
 }

@@ -18,7 +18,7 @@ async fn a_box_of_which_nothing_runs_says_so_check_by_check() {
     let email = Address::parse("ann@example.org").unwrap();
     let mut config = BoxConfig::new(email, Domain::parse("box.example.org").unwrap(), DnsMode::Box);
     // Nobody listens on the first ports of the machine's reserved range above 1.
-    config.demo = Some(DemoOptions { base_port: 2, resolver: None, remote_smtp_port: 25 });
+    config.demo = Some(DemoOptions { base_port: 2, resolver: None, remote_smtp_port: 25, retry_seconds: None });
     config.save(&paths).unwrap();
 
     checks::run(paths.clone()).await.unwrap();

@@ -2,7 +2,9 @@
 //!
 //! Everything that is configured follows one line:
 //!
-//!     facts (box.yaml, host)  ->  plan  ->  difference from what is there  ->  steps  ->  journal
+//! ```text
+//! facts (box.yaml, host)  ->  plan  ->  difference from what is there  ->  steps  ->  journal
+//! ```
 //!
 //! [`plan`] is pure. [`host::Host`] is the only way to the machine, with two implementations: the live machine and a
 //! folder. Applying a plan twice changes nothing the second time, and an interrupted run picks up where it stopped:

@@ -34,6 +34,7 @@ pub mod mime;
 mod name;
 mod reconcile;
 mod snapshot;
+pub mod text;
 mod transfer;
 mod types;
 

@@ -2,7 +2,7 @@
 
 use super::limits::{FUZZY_CANDIDATES, FUZZY_EXPANSION, FUZZY_FOUND};
 use super::search::Query;
-use super::vocabulary::{Expansion, token, trigrams};
+use super::vocabulary::{expand, token, trigrams};
 use super::words::{Step, needle};
 use rusqlite::{Connection, params};
 
@@ -43,7 +43,7 @@ pub fn fuzzy(connection: &Connection, query: &Query) -> rusqlite::Result<Option<
 /// The words like that of a step: the word itself, then those that hold it or are spelled almost like it.
 fn alike(connection: &Connection, step: &Step) -> rusqlite::Result<Vec<i64>> {
     let (Step::Is(word) | Step::Begins(word) | Step::Ends(word) | Step::Contains(word)) = step;
-    let mut words = Expansion::of(connection, &Step::Is(word.clone()))?.words;
+    let mut words = expand(connection, &Step::Is(word.clone()))?;
     for (number, _) in misspelled(connection, word)? {
         if !words.contains(&number) {
             words.push(number);
@@ -51,7 +51,7 @@ fn alike(connection: &Connection, step: &Step) -> rusqlite::Result<Vec<i64>> {
     }
     let within = match step {
         Step::Is(_) => Vec::new(),
-        _ => Expansion::of(connection, &Step::Contains(word.clone()))?.words,
+        _ => expand(connection, &Step::Contains(word.clone()))?,
     };
     for number in within {
         if words.len() >= FUZZY_EXPANSION {

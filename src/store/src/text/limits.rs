@@ -22,11 +22,6 @@ pub const WORD: usize = 64;
 pub const NEEDLE_WORD: usize = WORD / 2;
 /// Words of a needle; the rest is left out. Nobody types more, and a pasted page is not searched for.
 pub const NEEDLE_WORDS: usize = 64;
-/// Words of the vocabulary that a needle may stand for. The most common come first; a needle that stands for more is
-/// answered from these, and the answer says so.
-pub const EXPANSION: usize = 20_000;
-/// Pairs of a first and a last word that a phrase may stand for.
-pub const PHRASES: usize = 2_000;
 /// Words that a fuzzy needle's word may stand for.
 pub const FUZZY_EXPANSION: usize = 64;
 /// Words that are compared letter by letter with a fuzzy needle's word.

@@ -16,6 +16,7 @@ mod indexer;
 pub mod limits;
 mod schema;
 mod search;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -23,7 +24,7 @@ pub mod words;
 
 pub use fuzzy::Scored;
 pub use indexer::{Batch, index_batch};
-pub use search::{Found, Query, Scope};
+pub use search::{Query, Scope};
 
 use extract::{Extract, Place};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
@@ -127,9 +128,9 @@ impl TextIndex {
             .sum()
     }
 
-    /// The messages that hold the needle. None if there is no letter and no digit in it: of such a needle the index
-    /// cannot tell anything.
-    pub fn search(&self, query: &Query) -> Result<Option<Found>, TextError> {
+    /// The messages that hold the needle, ascending. None if there is no letter and no digit in it: of such a needle the
+    /// index cannot tell anything.
+    pub fn search(&self, query: &Query) -> Result<Option<Vec<i64>>, TextError> {
         Ok(search::search(&self.connection, query)?)
     }
 
@@ -160,28 +161,25 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// The number 0 stands between texts, so that no phrase runs from one into the next.
-const BETWEEN: &str = "0";
-
 fn index_one(connection: &Connection, remembered: &mut Remembered, id: i64, message: &[u8]) -> rusqlite::Result<()> {
     let mut columns: [String; Place::ALL.len()] = Default::default();
+    let mut streams: [Vec<u8>; Place::ALL.len()] = Default::default();
     let mut folded = String::new();
     for (place, text) in Extract::of(message).texts {
         folded.clear();
         words::fold(&text, &mut folded);
-        let column = &mut columns[place as usize];
-        if !column.is_empty() {
-            column.push_str(BETWEEN);
+        let (column, stream) = (&mut columns[place as usize], &mut streams[place as usize]);
+        let mut write = |number: i64| {
+            write_token(number, column);
             column.push(' ');
-        }
+            stream::put(number, stream);
+        };
         let mut failed = None;
         words::words(&folded, |word| match remembered.number(connection, word) {
-            Ok(number) => {
-                write_token(number, column);
-                column.push(' ');
-            }
+            Ok(number) => write(number),
             Err(error) => failed = Some(error),
         });
+        write(stream::BETWEEN);
         if let Some(error) = failed {
             return Err(error);
         }
@@ -190,7 +188,9 @@ fn index_one(connection: &Connection, remembered: &mut Remembered, id: i64, mess
     let sql = "INSERT INTO message (rowid, sender, recipient, copied, blind, subject, other, body, attachment)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let values = params![id, sender, recipient, copied, blind, subject, other, body, attachment];
-    connection.prepare_cached(sql)?.execute(values).map(drop)
+    connection.prepare_cached(sql)?.execute(values)?;
+    let sql = "INSERT INTO stream (id, words) VALUES (?1, ?2)";
+    connection.prepare_cached(sql)?.execute(params![id, stream::join(&streams)]).map(drop)
 }
 
 fn forget(connection: &mut Connection, ids: &[i64]) -> rusqlite::Result<()> {
@@ -199,6 +199,7 @@ fn forget(connection: &mut Connection, ids: &[i64]) -> rusqlite::Result<()> {
         let known = transaction.prepare_cached("DELETE FROM indexed WHERE id = ?1")?.execute([id])? > 0;
         if known {
             transaction.prepare_cached("DELETE FROM message WHERE rowid = ?1")?.execute([id])?;
+            transaction.prepare_cached("DELETE FROM stream WHERE id = ?1")?.execute([id])?;
         }
     }
     transaction.commit()

@@ -4,6 +4,7 @@
 //! - `part_of_word`: the trigrams of each word of three characters or more, to find the words that contain something.
 //! - `message`: for each message and place the words in order, each written as its number in base 36. FTS5 keeps where
 //!   they stand and not the text (`content=''`).
+//! - `stream`: the same words once more, in order, for what FTS5 cannot be asked quickly (`stream.rs`).
 //! - `indexed`: the messages that are in it.
 
 use super::limits::{BUSY, CACHE_KIB};
@@ -23,6 +24,7 @@ CREATE VIRTUAL TABLE part_of_word USING fts5(
 CREATE VIRTUAL TABLE message USING fts5(
     sender, recipient, copied, blind, subject, other, body, attachment,
     content='', contentless_delete=1, tokenize='ascii');
+CREATE TABLE stream (id INTEGER PRIMARY KEY, words BLOB NOT NULL) STRICT;
 CREATE TABLE indexed (id INTEGER PRIMARY KEY) STRICT;
 ";
 
@@ -37,7 +39,7 @@ pub fn open(dir: &Path) -> rusqlite::Result<Option<Connection>> {
     prepare(&connection)?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     // Reads a page of each table, which a file that is damaged at large does not survive.
-    for table in ["word", "indexed", "message_data", "message_docsize", "part_of_word_data"] {
+    for table in ["word", "indexed", "stream", "message_data", "message_docsize", "part_of_word_data"] {
         connection.query_row(&format!("SELECT max(rowid) FROM {table}"), [], |_| Ok(()))?;
     }
     Ok((version == VERSION).then_some(connection))

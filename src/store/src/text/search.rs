@@ -1,8 +1,8 @@
 //! Answering: a needle to the messages that hold it.
 
 use super::extract::Place;
-use super::limits::PHRASES;
-use super::vocabulary::{Expansion, token};
+use super::stream::{Numbers, holds};
+use super::vocabulary::{expand, token};
 use super::words::needle;
 use rusqlite::Connection;
 
@@ -62,103 +62,148 @@ pub struct Query {
     pub needle: String,
 }
 
-/// The messages that were found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Ascending.
-    pub ids: Vec<i64>,
-    /// Whether these are all. A needle of one or two letters can stand for more words than are looked up
-    /// ([`limits::EXPANSION`](super::limits::EXPANSION)); what is here fits all the same.
-    pub complete: bool,
-}
-
-/// Every message of the index that holds the needle; None if the needle has no word in it, of which the index cannot
-/// tell anything.
-pub fn search(connection: &Connection, query: &Query) -> rusqlite::Result<Option<Found>> {
+/// Every message of the index that holds the needle, ascending; None if the needle has no word in it, of which the index
+/// cannot tell anything.
+pub fn search(connection: &Connection, query: &Query) -> rusqlite::Result<Option<Vec<i64>>> {
     let steps = needle(&query.needle);
     if steps.is_empty() {
         return Ok(None);
     }
     let mut expansions = Vec::new();
     for step in &steps {
-        let expansion = Expansion::of(connection, step)?;
-        if expansion.words.is_empty() {
-            return Ok(Some(Found { ids: Vec::new(), complete: true }));
+        let words = expand(connection, step)?;
+        if words.is_empty() {
+            return Ok(Some(Vec::new()));
         }
-        expansions.push(expansion);
+        expansions.push(words);
     }
-    let (phrases, complete) = phrases(expansions);
-    let mut ids = Ids::default();
-    union(connection, query.scope, &phrases, &mut ids)?;
-    Ok(Some(Found { ids: ids.sorted(), complete }))
+    let mut search = Search { connection, scope: query.scope, found: Numbers::default() };
+    match expansions.as_slice() {
+        [words] => search.single(words)?,
+        [first, middle @ .., last] => search.phrase(first, middle, last, &expansions)?,
+        [] => {}
+    }
+    Ok(Some(search.found.sorted()))
 }
 
-/// The sequences of words, quoted, that the steps stand for. Only the first and the last step have several.
-fn phrases(mut expansions: Vec<Expansion>) -> (Vec<String>, bool) {
-    let mut complete = expansions.iter().all(|expansion| expansion.complete);
-    if let [only] = expansions.as_slice() {
-        return (only.words.iter().map(|word| format!("\"{}\"", token(*word))).collect(), complete);
-    }
-    // The longer of the two is cut, so that no more than so many phrases come out.
-    let last = expansions.len() - 1;
-    while expansions[0].words.len() * expansions[last].words.len() > PHRASES {
-        complete = false;
-        let longer = if expansions[0].words.len() > expansions[last].words.len() { 0 } else { last };
-        let half = expansions[longer].words.len() / 2;
-        expansions[longer].words.truncate(half);
-    }
-    let mut phrases = vec![String::new()];
-    for expansion in &expansions {
-        let with = |phrase: &String| {
-            let phrase = phrase.clone();
-            expansion.words.iter().map(move |word| format!("{phrase} {}", token(*word)))
-        };
-        phrases = phrases.iter().flat_map(with).collect();
-    }
-    (phrases.iter().map(|phrase| format!("\"{}\"", phrase.trim_start())).collect(), complete)
+/// A search under way.
+struct Search<'a> {
+    connection: &'a Connection,
+    scope: Scope,
+    found: Numbers,
 }
 
-/// Phrases asked for one by one: those of common words, which have long lists of their own.
-const ONE_BY_ONE: usize = 24;
-/// Phrases asked for together. FTS5 looks at each of them for each message found, so that few are better; opening a
-/// query costs as much as some thousand looks, so that many are better.
-const TOGETHER: usize = 128;
-
-fn union(connection: &Connection, scope: Scope, phrases: &[String], ids: &mut Ids) -> rusqlite::Result<()> {
-    let mut query = connection.prepare_cached("SELECT rowid FROM message WHERE message MATCH ?1")?;
-    let (common, rare) = phrases.split_at(phrases.len().min(ONE_BY_ONE));
-    for chunk in common.chunks(1).chain(rare.chunks(TOGETHER)) {
-        let expression = format!("{}({})", scope.columns(), chunk.join(" OR "));
-        let mut rows = query.query([expression])?;
-        while let Some(row) = rows.next()? {
-            ids.insert(row.get(0)?);
+impl Search<'_> {
+    /// Messages with any of these words. The common words come first and find most; then either the other words are
+    /// looked up, or the other messages looked through, whichever is less.
+    fn single(&mut self, words: &[i64]) -> rusqlite::Result<()> {
+        let (common, rare) = words.split_at(words.len().min(ONE_BY_ONE));
+        for word in common {
+            self.ask(&quoted(&[*word]))?;
         }
-    }
-    Ok(())
-}
-
-/// A set of message ids, which are dense: one bit for each up to the largest.
-#[derive(Debug, Default)]
-struct Ids(Vec<u64>);
-
-impl Ids {
-    fn insert(&mut self, id: i64) {
-        let id = id.unsigned_abs() as usize;
-        if id / 64 >= self.0.len() {
-            self.0.resize(id / 64 + 1, 0);
+        if rare.is_empty() {
+            return Ok(());
         }
-        self.0[id / 64] |= 1 << (id % 64);
+        let sql = "SELECT count(*) FROM indexed";
+        let messages: i64 = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let others = usize::try_from(messages).unwrap_or(usize::MAX).saturating_sub(self.found.len());
+        if others < rare.len().saturating_mul(LOOKS_PER_WORD) {
+            return self.look_through_all(&[words.iter().copied().collect()]);
+        }
+        for chunk in rare.chunks(TOGETHER) {
+            let any: Vec<String> = chunk.iter().map(|word| quoted(&[*word])).collect();
+            self.ask(&any.join(" OR "))?;
+        }
+        Ok(())
     }
 
-    fn sorted(&self) -> Vec<i64> {
-        let mut ids = Vec::new();
-        for (at, bits) in self.0.iter().enumerate() {
-            let mut bits = *bits;
-            while bits != 0 {
-                ids.push((at * 64) as i64 + i64::from(bits.trailing_zeros()));
-                bits &= bits - 1;
+    /// Messages with these words one after the other. Only the first and the last stand for several.
+    fn phrase(&mut self, first: &[i64], middle: &[Vec<i64>], last: &[i64], all: &[Vec<i64>]) -> rusqlite::Result<()> {
+        let between: Vec<i64> = middle.iter().flatten().copied().collect();
+        let few = first.len().saturating_mul(last.len()) <= FEW_PHRASES;
+        let most = if few { usize::MAX } else { COMMON_WORDS };
+        for begin in first.iter().take(most) {
+            for end in last.iter().take(most) {
+                let words: Vec<i64> = [*begin].into_iter().chain(between.iter().copied()).chain([*end]).collect();
+                self.ask(&quoted(&words))?;
             }
         }
-        ids
+        if few {
+            return Ok(());
+        }
+        let sets: Vec<Numbers> = all.iter().map(|words| words.iter().copied().collect()).collect();
+        let fewer = if first.len() <= last.len() { first } else { last };
+        let mut candidates = Search { connection: self.connection, scope: self.scope, found: Numbers::default() };
+        match between.is_empty() {
+            false => candidates.ask(&quoted(&between))?,
+            true if fewer.len() <= MOST_CANDIDATE_WORDS => candidates.single(fewer)?,
+            true => return self.look_through_all(&sets),
+        }
+        self.look_through(&candidates.found, &sets)
+    }
+
+    /// Adds what an FTS5 expression finds in the places searched.
+    fn ask(&mut self, expression: &str) -> rusqlite::Result<()> {
+        let mut query = self.connection.prepare_cached("SELECT rowid FROM message WHERE message MATCH ?1")?;
+        let mut rows = query.query([format!("{}({expression})", self.scope.columns())])?;
+        while let Some(row) = rows.next()? {
+            self.found.insert(row.get(0)?);
+        }
+        Ok(())
+    }
+
+    /// Adds those of the candidates that hold the phrase.
+    fn look_through(&mut self, candidates: &Numbers, phrase: &[Numbers]) -> rusqlite::Result<()> {
+        let mut query = self.connection.prepare_cached("SELECT words FROM stream WHERE id = ?1")?;
+        for id in candidates.sorted() {
+            if self.found.contains(id.unsigned_abs()) {
+                continue;
+            }
+            let mut rows = query.query([id])?;
+            if let Some(row) = rows.next()?
+                && holds(row.get_ref(0)?.as_blob().unwrap_or_default(), self.scope, phrase)
+            {
+                self.found.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds all messages that hold the phrase.
+    fn look_through_all(&mut self, phrase: &[Numbers]) -> rusqlite::Result<()> {
+        let mut query = self.connection.prepare_cached("SELECT id, words FROM stream")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            if !self.found.contains(id.unsigned_abs())
+                && holds(row.get_ref(1)?.as_blob().unwrap_or_default(), self.scope, phrase)
+            {
+                self.found.insert(id);
+            }
+        }
+        Ok(())
     }
 }
+
+/// A phrase as FTS5 reads it.
+fn quoted(words: &[i64]) -> String {
+    let tokens: Vec<String> = words.iter().map(|word| token(*word)).collect();
+    format!("\"{}\"", tokens.join(" "))
+}
+
+// The costs that these weigh against each other were measured with `examples/text_bench.rs`.
+
+/// Words asked for one by one: the common ones, which have long lists of their own.
+const ONE_BY_ONE: usize = 24;
+/// Words asked for together. FTS5 looks at each of them for each message found, so that few are better; a query of its
+/// own for each costs more than some hundred looks.
+const TOGETHER: usize = 128;
+/// Messages that can be looked through in the time of looking up one rare word.
+const LOOKS_PER_WORD: usize = 2;
+/// Sequences of words that are each asked for as a phrase.
+const FEW_PHRASES: usize = 32;
+/// If there are more: so many of the most common first and last words are paired and asked for, which finds most; the
+/// rest is looked through.
+const COMMON_WORDS: usize = 3;
+/// Words whose messages are gathered to be looked through; with more, all messages are.
+const MOST_CANDIDATE_WORDS: usize = 2000;

@@ -1,6 +1,6 @@
 //! Words and their numbers: giving a new word its number, and finding the words that a needle's word stands for.
 
-use super::limits::{EXPANSION, REMEMBERED_WORDS};
+use super::limits::REMEMBERED_WORDS;
 use super::words::Step;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
@@ -46,27 +46,16 @@ fn lookup(connection: &Connection, word: &str) -> rusqlite::Result<Option<i64>> 
     connection.prepare_cached("SELECT id FROM word WHERE text = ?1")?.query_row([word], |row| row.get(0)).optional()
 }
 
-/// The words that one step of a needle stands for, common ones first, and whether these are all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expansion {
-    pub words: Vec<i64>,
-    pub complete: bool,
-}
-
-impl Expansion {
-    pub fn of(connection: &Connection, step: &Step) -> rusqlite::Result<Self> {
-        let words = match step {
-            Step::Is(word) => lookup(connection, word)?.into_iter().collect(),
-            Step::Begins(word) => beginning(connection, word)?,
-            Step::Ends(word) => holding(connection, word, "substr(text, -length(?1)) = ?1")?,
-            Step::Contains(word) => holding(connection, word, "instr(text, ?1) > 0")?,
-        };
-        let mut words = words;
-        words.sort_unstable();
-        let complete = words.len() <= EXPANSION;
-        words.truncate(EXPANSION);
-        Ok(Self { words, complete })
-    }
+/// The numbers of the words that one step of a needle stands for, ascending: common ones come first.
+pub fn expand(connection: &Connection, step: &Step) -> rusqlite::Result<Vec<i64>> {
+    let mut words = match step {
+        Step::Is(word) => lookup(connection, word)?.into_iter().collect(),
+        Step::Begins(word) => beginning(connection, word)?,
+        Step::Ends(word) => holding(connection, word, "substr(text, -length(?1)) = ?1")?,
+        Step::Contains(word) => holding(connection, word, "instr(text, ?1) > 0")?,
+    };
+    words.sort_unstable();
+    Ok(words)
 }
 
 /// The index on the words' text is in the order of their bytes, where all that begin alike stand together.

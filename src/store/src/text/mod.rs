@@ -7,7 +7,9 @@
 //! 2. *A message is in it wholly or not at all*, and `indexed` says which: both change in one transaction.
 //! 3. *A needle finds what holds it.* Folded as the text is, and with punctuation taken for white space, a needle is
 //!    found wherever it is a part of the text; what is searched of a message is bounded by `limits.rs`.
-//! 4. *It is kept up off the delivery path.* Whoever asks before a message is indexed looks at that message itself:
+//! 4. *It goes by the messages' numbers in `index.db`*, which last as long as that does: before an `index.db` is made anew,
+//!    [`TextIndex::remove`].
+//! 5. *It is kept up off the delivery path.* Whoever asks before a message is indexed looks at that message itself:
 //!    [`TextIndex::missing`] says at which.
 
 pub mod extract;
@@ -28,13 +30,16 @@ pub use search::{Query, Scope};
 
 use extract::{Extract, Place};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use std::io;
 use std::path::{Path, PathBuf};
 use vocabulary::{Remembered, write_token};
 
 /// Why the index did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
-    #[error("the full-text index {0} cannot be made: {1}")]
+    #[error("the full-text index: {path}: {source}", path = .0.display(), source = .1)]
+    Remove(PathBuf, io::Error),
+    #[error("the full-text index {path} cannot be made: {source}", path = .0.display(), source = .1)]
     Create(PathBuf, rusqlite::Error),
     #[error("the full-text index: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -63,9 +68,15 @@ impl TextIndex {
         };
         let connection = match found {
             Some(connection) => connection,
-            None => schema::create(dir).map_err(|error| TextError::Create(schema::path(dir), error))?,
+            None => anew(dir)?,
         };
         Ok(Self { connection, dir: dir.to_owned(), remembered: Remembered::default() })
+    }
+
+    /// Removes the index of an account's folder. To be done before an `index.db` is made anew, since messages get other
+    /// numbers then; and while no index is open there.
+    pub fn remove(dir: &Path) -> io::Result<()> {
+        schema::remove(dir)
     }
 
     /// Puts messages into the index in one transaction; those that are there already are left alone.
@@ -151,10 +162,16 @@ impl TextIndex {
             return Err(error.into());
         }
         tracing::warn!("{}: {error}; it is made anew", schema::path(&self.dir).display());
-        self.connection =
-            schema::create(&self.dir).map_err(|error| TextError::Create(schema::path(&self.dir), error))?;
+        // Closed first: a connection that closes removes the log that lies under its name, which must not be the new one.
+        self.connection = Connection::open_in_memory()?;
+        self.connection = anew(&self.dir)?;
         Err(TextError::MadeAnew(error))
     }
+}
+
+fn anew(dir: &Path) -> Result<Connection, TextError> {
+    schema::remove(dir).map_err(|error| TextError::Remove(schema::path(dir), error))?;
+    schema::create(dir).map_err(|error| TextError::Create(schema::path(dir), error))
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

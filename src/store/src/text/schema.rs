@@ -9,6 +9,7 @@
 
 use super::limits::{BUSY, CACHE_KIB};
 use rusqlite::{Connection, OpenFlags};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Beside `index.db`.
@@ -45,18 +46,21 @@ pub fn open(dir: &Path) -> rusqlite::Result<Option<Connection>> {
     Ok((version == VERSION).then_some(connection))
 }
 
-/// Makes a new, empty index in the place of whatever is there.
-pub fn create(dir: &Path) -> rusqlite::Result<Connection> {
-    for suffix in ["", "-wal", "-shm"] {
+/// Removes what is there, if anything is.
+pub fn remove(dir: &Path) -> io::Result<()> {
+    for suffix in ["-wal", "-shm", ""] {
         let mut file = path(dir).into_os_string();
         file.push(suffix);
         match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!("{}: {error}", Path::new(&file).display());
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// Makes a new, empty index where none is.
+pub fn create(dir: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path(dir))?;
     prepare(&connection)?;
     let transaction = connection.transaction()?;

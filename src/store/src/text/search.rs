@@ -171,6 +171,12 @@ impl Search<'_> {
 
     /// Adds all messages that hold the phrase.
     fn look_through_all(&mut self, phrase: &[Numbers]) -> rusqlite::Result<()> {
+        let mut query = self.connection.prepare_cached("SELECT id FROM indexed")?;
+        let all: Numbers = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        // Few of many are read one by one, most of them in the order of the file.
+        if self.found.len() > all.len() / 2 {
+            return self.look_through(&all, phrase);
+        }
         let mut query = self.connection.prepare_cached("SELECT id, words FROM stream")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {

@@ -36,6 +36,8 @@ pub const REMEMBERED_WORDS: usize = 20_000;
 pub const BATCH_BYTES: usize = 16 << 20;
 /// Messages of one transaction of the background indexer: a fraction of a second, so that nobody waits long for it.
 pub const BATCH_MESSAGES: usize = 200;
+/// Pages of 4 KiB that one step of tidying writes for each table.
+pub const TIDY_PAGES: i64 = 1000;
 /// How long one connection waits for another's transaction.
 pub const BUSY: Duration = Duration::from_secs(10);
 /// Page cache of one connection in KiB.

@@ -11,6 +11,9 @@ mod imap;
 mod learn;
 pub mod limits;
 mod lmtp;
+mod login;
+mod sasl;
+mod slots;
 mod text;
 
 use base::{BoxConfig, Endpoints, Paths, Role};

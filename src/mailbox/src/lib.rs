@@ -7,13 +7,17 @@
 mod accounts;
 mod blocking;
 mod door;
+mod front;
 mod imap;
 mod learn;
 pub mod limits;
 mod lmtp;
 mod login;
+mod pop3;
 mod sasl;
+mod sieve;
 mod slots;
+mod talk;
 mod text;
 
 use base::{BoxConfig, Endpoints, Paths, Role};

@@ -45,6 +45,8 @@ pub enum Resolution {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Service {
     Imap,
+    Pop3,
+    ManageSieve,
     Submission,
     Panel,
 }

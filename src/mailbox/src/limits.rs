@@ -11,8 +11,8 @@ pub const COMMAND_LINE: usize = 64 << 10;
 pub const COMMAND_LITERALS: usize = 64 << 10;
 /// Literals of one command in number.
 pub const COMMAND_LITERAL_COUNT: usize = 1000;
-/// Octets of messages that are being written, by APPEND or LMTP, at once over all sessions; who comes later waits. Five
-/// of the largest. (What LMTP is still reading counts in the MTA, which holds the same message.)
+/// Octets of messages that are being read and written, by APPEND or LMTP, at once over all sessions; who comes later
+/// waits. LMTP counts a message three times: as it is read, as a script sees it, and as it is stored.
 pub const MESSAGES_IN_MEMORY: usize = 256 << 20;
 /// Ranges in one sequence set.
 pub const SET_RANGES: usize = 10_000;
@@ -59,6 +59,9 @@ pub const BAD_COMMANDS: u32 = 20;
 pub const LMTP_LINE: usize = 4096;
 /// LMTP: recipients of one message. The MTA takes 100 and aliases may multiply them.
 pub const LMTP_RECIPIENTS: usize = 1000;
+/// LMTP: what a message may be larger than its announced SIZE, which is an estimate (RFC 1870 §3), and what is counted
+/// for one without.
+pub const LMTP_SIZE_SLACK: usize = 64 << 10;
 /// LMTP: for the next line of a command or of the message.
 pub const LMTP_WITHIN: Duration = Duration::from_secs(300);
 
@@ -83,7 +86,7 @@ pub const MANAGESIEVE_LINE: usize = 8192;
 pub const MANAGESIEVE_LITERAL: usize = 8 << 20;
 /// A literal before the login: a SASL response.
 pub const MANAGESIEVE_LITERAL_BEFORE_LOGIN: usize = 8192;
-/// ManageSieve: without a command. RFC 5804 §1.? wants at least thirty minutes after the login.
+/// ManageSieve: without a command. RFC 5804 §1.8 wants at least thirty minutes after the login.
 pub const MANAGESIEVE_IDLE: Duration = Duration::from_secs(31 * 60);
 
 // --- Sieve ----------------------------------------------------------------------------------------------------------
@@ -114,7 +117,9 @@ pub const SIEVE_CREATES: usize = 10;
 /// Copies of one message that a delivery may store.
 pub const SIEVE_COPIES: usize = 20;
 /// Longest text of a refusal, in octets; RFC 5321 §4.5.3.1.5 has 512 for a reply line.
-pub const SIEVE_REASON: usize = 1000;
+pub const SIEVE_REASON: usize = 400;
+/// Octets of messages that a script makes in one run, beyond twice the message itself.
+pub const SIEVE_MADE: usize = 1 << 20;
 /// How long a sender who got a vacation notice gets no other: by default (RFC 5230 §4.1 suggests 7 days), at least
 /// and at most. Seconds.
 pub const VACATION_DEFAULT: u64 = 7 * DAY;

@@ -7,7 +7,7 @@ use crate::sasl::{Exchange, Fault, Mechanism, Offer, Step};
 use crate::slots::{Counts, Slot};
 use base::{Address, Secret};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use store::{Account, StoreError};
 use wire::directory::{Authenticate, Login, Service};
 
@@ -17,6 +17,8 @@ pub struct Logins {
     pub directory: wire::Client,
     per_account: Arc<Counts<Address>>,
     pub per_address: Arc<Counts<IpAddr>>,
+    /// Held while scripts are changed.
+    pub scripts: Mutex<()>,
 }
 
 /// Somebody who is logged in.
@@ -60,7 +62,13 @@ pub enum Progress {
 
 impl Logins {
     pub fn new(accounts: Arc<Accounts>, directory: wire::Client) -> Self {
-        Self { accounts, directory, per_account: Arc::default(), per_address: Arc::default() }
+        Self {
+            accounts,
+            directory,
+            per_account: Arc::default(),
+            per_address: Arc::default(),
+            scripts: Mutex::default(),
+        }
     }
 
     /// What a connection offers. `binding` is its `tls-exporter` value, if it has one.

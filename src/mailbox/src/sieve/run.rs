@@ -11,6 +11,7 @@ use base::Address;
 use sieve::compiler::grammar::actions::action_redirect::Notify;
 use sieve::{Context, Envelope, Event, Input, Mailbox, Recipient, Runtime, Script};
 use std::collections::HashMap;
+use std::sync::Arc;
 use store::{Account, Flags, Folder, FolderName, Keywords, StoreError};
 
 /// A delivery, as a script sees it.
@@ -41,7 +42,7 @@ pub struct Copy {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Bytes {
     Original,
-    Made(Vec<u8>),
+    Made(Arc<Vec<u8>>),
 }
 
 /// Mail that a script sends.
@@ -118,7 +119,7 @@ struct Run<'a> {
     folders: &'a [Folder],
     delivery: &'a Delivery<'a>,
     /// Messages that the script made, by the interpreter's number.
-    made: HashMap<usize, Vec<u8>>,
+    made: HashMap<usize, Arc<Vec<u8>>>,
     plan: Plan,
     creates: usize,
     /// Whether a redirect was passed over, so that the message may have nowhere to go.
@@ -245,7 +246,11 @@ impl Run<'_> {
                 self.file(&folder, &flags, special_use.as_deref(), create, message_id)
             }
             Event::CreatedMessage { message_id, message } => {
-                self.made.insert(message_id, message);
+                let made: usize = self.made.values().map(|made| made.len()).sum();
+                if made + message.len() > 2 * self.delivery.message.len() + limits::SIEVE_MADE {
+                    return Err("it makes too many changed copies of a large message".into());
+                }
+                self.made.insert(message_id, Arc::new(message));
                 Ok(())
             }
             Event::Reject { reason, .. } => {
@@ -261,7 +266,7 @@ impl Run<'_> {
     }
 
     fn bytes(&self, message: usize) -> Bytes {
-        self.made.get(&message).map_or(Bytes::Original, |bytes| Bytes::Made(bytes.clone()))
+        self.made.get(&message).map_or(Bytes::Original, |bytes| Bytes::Made(Arc::clone(bytes)))
     }
 
     fn file(
@@ -341,7 +346,7 @@ impl Run<'_> {
         }
         let written = self.made.get(&message).and_then(|bytes| outgoing::tidy(bytes));
         match written {
-            Some(bytes) => self.plan.notices.push(Outgoing { to, bytes: Bytes::Made(bytes) }),
+            Some(bytes) => self.plan.notices.push(Outgoing { to, bytes: Bytes::Made(Arc::new(bytes)) }),
             None => tracing::warn!("{}: an automatic answer would not be what it should", self.delivery.account),
         }
         Ok(())

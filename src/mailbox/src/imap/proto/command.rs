@@ -228,7 +228,7 @@ fn select(p: &mut Parser<'_>, read_only: bool) -> Parsed<Command> {
 fn create(p: &mut Parser<'_>) -> Parsed<Vec<u8>> {
     let mut name = mailbox(p)?;
     // RFC 3501 §6.3.3: a separator at the end announces folders below; they need no announcing.
-    if name.last() == Some(&b'.') {
+    if name.last() == Some(&b'/') {
         name.pop();
     }
     Ok(name)

@@ -6,7 +6,6 @@ mod literal;
 mod parser;
 mod search;
 mod set;
-mod structure;
 mod write;
 
 pub use command::{Append, Command, Line, ListCommand, StatusItem, StoreCommand, parse};
@@ -15,5 +14,5 @@ pub use literal::{Announced, announced};
 pub use parser::tag_of;
 pub use search::{Key, Return, Search};
 pub use set::{Set, compact};
-pub use structure::{body, envelope};
+pub use store::mime::{body, envelope};
 pub use write::{astring, date_time, flag_list};

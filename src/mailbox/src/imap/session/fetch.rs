@@ -3,7 +3,8 @@
 use super::section;
 use super::{Done, Session, Stop};
 use crate::imap::proto::{self, Fetch, Item};
-use store::{Details, FlagChange, FlagUpdate, Flags, FolderId, Keywords, StoreError, Uid};
+use store::mime::Parsed;
+use store::{FlagChange, FlagUpdate, Flags, FolderId, Keywords, Row, StoreError, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Messages looked up at once in the index.
@@ -19,6 +20,12 @@ struct Needs {
     bytes: bool,
 }
 
+/// A message with what was loaded of it.
+struct Details {
+    row: Row,
+    parsed: Option<Parsed>,
+}
+
 type Loaded = (Details, Option<Vec<u8>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -31,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let mut uids = self.uids(&fetch.set, by_uid)?;
         if let Some(since) = fetch.changed_since {
             let view = self.view()?;
-            uids.retain(|uid| view.place(*uid).is_some_and(|place| view.rows[place].modseq.0 > since));
+            uids.retain(|uid| view.image.by_uid(*uid).is_some_and(|row| row.modseq.0 > since));
         }
         let seen_now = if fetch.sees() { self.mark_seen(&uids).await? } else { Vec::new() };
         let needs = Needs::of(&fetch.items);
@@ -48,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if view.read_only {
             return Ok(Vec::new());
         }
-        let is_unseen = |uid: &&Uid| view.place(**uid).is_some_and(|at| !view.rows[at].flags.contains(Flags::SEEN));
+        let is_unseen = |uid: &&Uid| view.image.by_uid(**uid).is_some_and(|row| !row.flags.contains(Flags::SEEN));
         let unseen: Vec<Uid> = uids.iter().filter(is_unseen).copied().collect();
         if unseen.is_empty() {
             return Ok(unseen);
@@ -81,21 +88,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.conn.flush_if_full().await.map_err(Stop::End)?;
             return Ok(false);
         }
-        let id = self.view()?.folder.id;
-        let wanted = uids.to_vec();
-        let details = self.on_store(move |account| account.details(id, &wanted, needs.structure)).await?;
+        let view = self.view()?;
+        let id = view.folder.id;
+        let rows: Vec<Row> = uids.iter().filter_map(|uid| view.image.by_uid(*uid)).cloned().collect();
+        let details = self
+            .on_store(move |account| {
+                if !needs.structure {
+                    return Ok(rows.into_iter().map(|row| Details { row, parsed: None }).collect::<Vec<_>>());
+                }
+                let parsed = account.parsed(id, &rows)?;
+                let with = rows.into_iter().zip(parsed).filter(|(_, parsed)| parsed.is_some());
+                Ok(with.map(|(row, parsed)| Details { row, parsed }).collect())
+            })
+            .await?;
         let mut missing = details.len() < uids.len();
         let mut rest = details.into_iter().peekable();
         while rest.peek().is_some() {
             let mut group = Vec::new();
             let mut octets = 0;
-            while let Some(next) = rest.next_if(|next| group.is_empty() || octets + next.size <= BATCH_OCTETS) {
-                octets += next.size;
+            while let Some(next) =
+                rest.next_if(|next| group.is_empty() || octets + u64::from(next.row.size) <= BATCH_OCTETS)
+            {
+                octets += u64::from(next.row.size);
                 group.push(next);
             }
             for loaded in self.load(id, group, needs.bytes).await? {
                 match loaded {
-                    Ok(loaded) => self.respond(loaded.0.uid, Some(&loaded), items, seen_now)?,
+                    Ok(loaded) => self.respond(loaded.0.row.uid, Some(&loaded), items, seen_now)?,
                     Err(StoreError::NoMessage) => missing = true,
                     Err(why) => return Err(why.into()),
                 }
@@ -115,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Ok(group.into_iter().map(|details| Ok((details, None))).collect());
         }
         self.on_store(move |account| {
-            let read = |details: Details| account.read(id, details.uid).map(|bytes| (details, Some(bytes)));
+            let read = |details: Details| account.read(id, details.row.uid).map(|bytes| (details, Some(bytes)));
             Ok(group.into_iter().map(read).collect())
         })
         .await
@@ -125,8 +144,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn respond(&mut self, uid: Uid, loaded: Option<&Loaded>, items: &[Item], seen_now: &[Uid]) -> Result<(), Stop> {
         let condstore = self.condstore;
         let Some(view) = &self.selected else { return Ok(()) };
-        let Some(place) = view.place(uid) else { return Ok(()) };
-        let row = &view.rows[place];
+        let Some(place) = view.image.place(uid) else { return Ok(()) };
+        let Some(row) = view.image.get(place) else { return Ok(()) };
         let flags = || format!("FLAGS {}", proto::flag_list(row.flags, &row.keywords, view.is_recent(uid)));
         let out = &mut self.conn.output;
         out.extend_from_slice(format!("* {} FETCH (", place + 1).as_bytes());
@@ -175,9 +194,11 @@ impl Needs {
 fn write_loaded(out: &mut Vec<u8>, item: &Item, (details, bytes): &Loaded) {
     match (item, &details.parsed) {
         (Item::InternalDate, _) => {
-            out.extend_from_slice(format!("INTERNALDATE {}", proto::date_time(details.received)).as_bytes());
+            out.extend_from_slice(
+                format!("INTERNALDATE {}", proto::date_time(u64::from(details.row.received))).as_bytes(),
+            );
         }
-        (Item::Size, _) => out.extend_from_slice(format!("RFC822.SIZE {}", details.size).as_bytes()),
+        (Item::Size, _) => out.extend_from_slice(format!("RFC822.SIZE {}", details.row.size).as_bytes()),
         (Item::Envelope, Some(parsed)) => {
             out.extend_from_slice(b"ENVELOPE ");
             proto::envelope(out, &parsed.envelope);

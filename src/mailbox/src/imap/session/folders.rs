@@ -19,7 +19,7 @@ pub(super) fn name(wire: &[u8]) -> Result<FolderName, Stop> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) fn namespace(&mut self) -> Done {
         self.user()?;
-        self.say("* NAMESPACE ((\"\" \".\")) NIL NIL");
+        self.say("* NAMESPACE ((\"\" \"/\")) NIL NIL");
         Ok("done".into())
     }
 
@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             && pattern.is_empty()
             && !list.extended
         {
-            self.say("* LIST (\\Noselect) \".\" \"\"");
+            self.say("* LIST (\\Noselect) \"/\" \"\"");
             return Ok("done".into());
         }
         let listing = self.on_store(Listing::of).await?;
@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let attributes = if real { "" } else { "\\Noselect" };
             let wire = name.to_wire();
             let quoted = String::from_utf8_lossy(&astring(wire.as_bytes())).into_owned();
-            self.say(&format!("* LSUB ({attributes}) \".\" {quoted}"));
+            self.say(&format!("* LSUB ({attributes}) \"/\" {quoted}"));
         }
         Ok("done".into())
     }
@@ -131,13 +131,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     fn tell_status(&mut self, status: &Status, items: &[StatusItem]) {
         let value = |item: &StatusItem| match item {
-            StatusItem::Messages => format!("MESSAGES {}", status.messages),
+            StatusItem::Messages => format!("MESSAGES {}", status.counts.messages),
             StatusItem::Recent => format!("RECENT {}", status.recent),
             StatusItem::UidNext => format!("UIDNEXT {}", status.uid_next.0),
             StatusItem::UidValidity => format!("UIDVALIDITY {}", status.folder.validity.0),
-            StatusItem::Unseen => format!("UNSEEN {}", status.unseen),
+            StatusItem::Unseen => format!("UNSEEN {}", status.counts.unseen),
             StatusItem::HighestModSeq => format!("HIGHESTMODSEQ {}", status.highest.0),
-            StatusItem::Size => format!("SIZE {}", status.bytes),
+            StatusItem::Size => format!("SIZE {}", status.counts.bytes),
         };
         let values: Vec<String> = items.iter().map(value).collect();
         let wire = status.folder.name.to_wire();
@@ -189,14 +189,14 @@ impl Listing {
         }
         let wire = name.to_wire();
         let quoted = String::from_utf8_lossy(&astring(wire.as_bytes())).into_owned();
-        format!("* {what} ({}) \".\" {quoted}", attributes.join(" "))
+        format!("* {what} ({}) \"/\" {quoted}", attributes.join(" "))
     }
 }
 
 /// INBOX in any case is INBOX, also at the head of a pattern.
 fn fold(mut pattern: Vec<u8>) -> Vec<u8> {
     let is_inbox = pattern.get(..5).is_some_and(|head| head.eq_ignore_ascii_case(b"INBOX"));
-    if is_inbox && pattern.get(5).is_none_or(|byte| b".%*".contains(byte)) {
+    if is_inbox && pattern.get(5).is_none_or(|byte| b"/%*".contains(byte)) {
         pattern[..5].copy_from_slice(b"INBOX");
     }
     pattern
@@ -213,7 +213,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
             b'*' | b'%' => {
                 let mut open = false;
                 for at in 0..=name.len() {
-                    let crosses = at > 0 && *byte == b'%' && name[at - 1] == b'.';
+                    let crosses = at > 0 && *byte == b'%' && name[at - 1] == b'/';
                     open = reached[at] || (open && !crosses);
                     next[at] = open;
                 }
@@ -237,12 +237,12 @@ mod tests {
     fn patterns_match_as_the_rfc_says() {
         for (pattern, name, fits) in [
             ("*", "a.b.c", true),
-            ("%", "a.b", false),
+            ("%", "a/b", false),
             ("%", "a", true),
-            ("a.%", "a.b", true),
-            ("a.%", "a.b.c", false),
+            ("a/%", "a/b", true),
+            ("a/%", "a/b/c", false),
             ("a%c", "abc", true),
-            ("%.c", "a.b.c", false),
+            ("%/c", "a/b/c", false),
             ("*c", "a.b.c", true),
             ("a", "ab", false),
             ("", "a", false),

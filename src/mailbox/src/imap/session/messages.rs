@@ -11,8 +11,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// The UIDs of a set. None of them is not an error for UIDs (RFC 3501 §6.4.8).
     pub(super) fn uids(&mut self, set: &Set, by_uid: bool) -> Result<Vec<Uid>, Stop> {
         let view = self.view()?;
-        let places = view.places(set, by_uid).ok_or_else(|| Stop::Bad("there is no message of that number".into()))?;
-        Ok(places.into_iter().map(|place| view.rows[place].uid).collect())
+        let rows = view.rows(set, by_uid).ok_or_else(|| Stop::Bad("there is no message of that number".into()))?;
+        Ok(rows.into_iter().map(|row| row.uid).collect())
     }
 
     pub(super) async fn append(&mut self, append: Append) -> Done {
@@ -50,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         for row in changed.rows {
             let (uid, modseq) = (row.uid, row.modseq);
             view.put(row);
-            let Some(place) = view.place(uid) else { continue };
+            let Some(place) = view.image.place(uid) else { continue };
             if !command.silent {
                 told.push(view.flags_response(place, by_uid, condstore));
             } else if condstore {
@@ -59,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         let modified: Vec<u32> = match by_uid {
             true => changed.modified.iter().map(|uid| uid.0).collect(),
-            false => changed.modified.iter().filter_map(|uid| Some(view.place(*uid)? as u32 + 1)).collect(),
+            false => changed.modified.iter().filter_map(|uid| Some(view.image.place(*uid)? as u32 + 1)).collect(),
         };
         told.iter().for_each(|line| self.conn.output.extend_from_slice(line.as_bytes()));
         if modified.is_empty() {

@@ -51,7 +51,7 @@ const CAPABILITIES: [(&str, &str); 18] = [
 struct User {
     address: Address,
     account: Arc<Account>,
-    feed: tokio::sync::watch::Receiver<store::ModSeq>,
+    feed: tokio::sync::watch::Receiver<u64>,
     _slot: Slot,
 }
 
@@ -257,15 +257,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Brings the view up to date and tells the client what changed.
     async fn sync(&mut self, tell_removals: bool) -> Result<(), End> {
         let (Some(user), Some(view)) = (&self.user, &mut self.selected) else { return Ok(()) };
-        let (folder, since) = (view.folder.id, view.known);
-        match blocking::on(&user.account, move |account| account.changes(folder, since)).await {
-            Ok(changes) => view.apply(changes),
+        let folder = view.folder.id;
+        let latest = match user.account.image_in_memory(folder) {
+            Some(image) => Ok(image),
+            None => blocking::on(&user.account, move |account| account.image(folder)).await,
+        };
+        match latest {
+            Ok(latest) => view.catch_up(latest, &mut self.conn.output, tell_removals, self.condstore),
             Err(StoreError::FolderGone) => return Err(End::Bye("the mailbox was deleted")),
             Err(StoreError::Retired) => return Err(End::Bye("this account was removed")),
             Err(why) => tracing::error!("{}: {why}", user.address),
         }
-        let condstore = self.condstore;
-        view.tell(&mut self.conn.output, tell_removals, condstore);
         Ok(())
     }
 }
@@ -296,7 +298,10 @@ impl From<StoreError> for Stop {
             StoreError::NoFolder(_) => "[NONEXISTENT] ",
             StoreError::FolderExists(_) => "[ALREADYEXISTS] ",
             StoreError::BadName(_) | StoreError::Inbox(_) | StoreError::BelowItself(_) => "[CANNOT] ",
-            StoreError::TooManyFolders | StoreError::OutOfUids => "[LIMIT] ",
+            StoreError::TooManyFolders
+            | StoreError::OutOfUids
+            | StoreError::TooLarge { .. }
+            | StoreError::TooMany { .. } => "[LIMIT] ",
             StoreError::NoMessage => "[EXPUNGEISSUED] ",
             StoreError::FolderGone => return Stop::End(End::Bye("the mailbox was deleted")),
             StoreError::Retired => return Stop::End(End::Bye("this account was removed")),

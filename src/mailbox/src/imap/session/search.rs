@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::cell::OnceCell;
-use store::{Account, Details, Flags, FolderId, Row, StoreError};
+use std::sync::Arc;
+use store::{Account, Flags, FolderId, Row, StoreError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -16,21 +17,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let view = self.view()?;
         let wants_modseq = search.any(|key| matches!(key, Key::ModSeq(_)));
         let id = view.folder.id;
-        let candidates: Vec<(u32, bool, Row)> =
-            (1u32..).zip(&view.rows).map(|(number, row)| (number, view.is_recent(row.uid), row.clone())).collect();
         let sets = Sets::of(view);
+        let (image, recent) = (Arc::clone(&view.image), view.recent());
         self.condstore |= wants_modseq;
         let returns = search.returns.clone();
         let found = self
             .on_store(move |account| {
                 let mut found = Vec::new();
-                for (number, recent, row) in candidates {
-                    let (details, bytes) = (OnceCell::new(), OnceCell::new());
-                    let candidate = Candidate { account, id, number, recent, row, details, bytes };
+                for (number, row) in (1u32..).zip(image.rows()) {
+                    let recent = recent.contains(&row.uid);
+                    let candidate = Candidate { account, id, number, recent, row, bytes: OnceCell::new() };
                     match search.keys.iter().try_fold(true, |all, key| Ok(all && candidate.meets(key, &sets)?)) {
-                        Ok(true) => {
-                            found.push((if by_uid { candidate.row.uid.0 } else { number }, candidate.row.modseq))
-                        }
+                        Ok(true) => found.push((if by_uid { row.uid.0 } else { number }, row.modseq)),
                         // Removed meanwhile: no match.
                         Ok(false) | Err(StoreError::NoMessage) => {}
                         Err(why) => return Err(why),
@@ -87,8 +85,8 @@ struct Sets {
 
 impl Sets {
     fn of(view: &View) -> Sets {
-        let last_number = u32::try_from(view.rows.len()).unwrap_or(u32::MAX);
-        Sets { last_number, last_uid: view.rows.last().map_or(0, |row| row.uid.0) }
+        let last_number = u32::try_from(view.image.len()).unwrap_or(u32::MAX);
+        Sets { last_number, last_uid: view.image.last().map_or(0, |row| row.uid.0) }
     }
 }
 
@@ -98,20 +96,11 @@ struct Candidate<'a> {
     id: FolderId,
     number: u32,
     recent: bool,
-    row: Row,
-    details: OnceCell<Details>,
+    row: &'a Row,
     bytes: OnceCell<Vec<u8>>,
 }
 
 impl Candidate<'_> {
-    fn details(&self) -> Result<&Details, StoreError> {
-        if let Some(details) = self.details.get() {
-            return Ok(details);
-        }
-        let found = self.account.details(self.id, &[self.row.uid], false)?.pop().ok_or(StoreError::NoMessage)?;
-        Ok(self.details.get_or_init(|| found))
-    }
-
     fn bytes(&self) -> Result<&[u8], StoreError> {
         if let Some(bytes) = self.bytes.get() {
             return Ok(bytes);
@@ -133,11 +122,11 @@ impl Candidate<'_> {
             Key::New => self.recent && !seen,
             Key::Old => !self.recent,
             Key::ModSeq(modseq) => self.row.modseq.0 >= *modseq,
-            Key::Larger(size) => self.details()?.size > *size,
-            Key::Smaller(size) => self.details()?.size < *size,
-            Key::Before(date) => self.received()? < *date,
-            Key::On(date) => self.received()? == *date,
-            Key::Since(date) => self.received()? >= *date,
+            Key::Larger(size) => u64::from(self.row.size) > *size,
+            Key::Smaller(size) => u64::from(self.row.size) < *size,
+            Key::Before(date) => self.received() < *date,
+            Key::On(date) => self.received() == *date,
+            Key::Since(date) => self.received() >= *date,
             Key::SentBefore(date) => text::sent_on(self.bytes()?).is_some_and(|sent| sent < *date),
             Key::SentOn(date) => text::sent_on(self.bytes()?).is_some_and(|sent| sent == *date),
             Key::SentSince(date) => text::sent_on(self.bytes()?).is_some_and(|sent| sent >= *date),
@@ -158,8 +147,8 @@ impl Candidate<'_> {
     }
 
     /// The day of the internal date, in UTC as it is shown.
-    fn received(&self) -> Result<Date, StoreError> {
-        let seconds = i64::try_from(self.details()?.received).unwrap_or(i64::MAX);
-        Ok(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::UTC).date())
+    fn received(&self) -> Date {
+        let seconds = i64::from(self.row.received);
+        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::UTC).date()
     }
 }

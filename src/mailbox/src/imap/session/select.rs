@@ -20,7 +20,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 account.select(folder.id, !read_only)
             })
             .await?;
-        let (uid_next, highest) = (selected.uid_next, selected.highest);
+        let (uid_next, highest) = (selected.uid_next, selected.image.highest);
         let view = View::new(selected, read_only);
         let flags = known_flags(&view);
         self.say(&format!("* FLAGS ({flags})"));
@@ -28,9 +28,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             true => self.say("* OK [PERMANENTFLAGS ()] read only"),
             false => self.say(&format!("* OK [PERMANENTFLAGS ({flags} \\*)] keywords are kept")),
         }
-        self.say(&format!("* {} EXISTS", view.rows.len()));
+        self.say(&format!("* {} EXISTS", view.image.len()));
         self.say(&format!("* {} RECENT", view.recent_count()));
-        if let Some(unseen) = view.rows.iter().position(|row| !row.flags.contains(Flags::SEEN)) {
+        if let Some(unseen) = view.image.rows().position(|row| !row.flags.contains(Flags::SEEN)) {
             self.say(&format!("* OK [UNSEEN {}] first unseen", unseen + 1));
         }
         self.say(&format!("* OK [UIDVALIDITY {}] UIDs valid", view.folder.validity.0));
@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
 /// The system flags and the keywords in use.
 fn known_flags(view: &View) -> String {
-    let keywords: BTreeSet<&str> = view.rows.iter().flat_map(|row| row.keywords.iter()).collect();
+    let keywords: BTreeSet<&str> = view.image.rows().flat_map(|row| row.keywords.iter()).collect();
     let system = ["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"];
     system.into_iter().chain(keywords).collect::<Vec<_>>().join(" ")
 }

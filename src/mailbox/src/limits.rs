@@ -52,6 +52,8 @@ pub const COMMAND_WITHIN: Duration = Duration::from_secs(40 * 60);
 pub const WRITE_WITHIN: Duration = Duration::from_secs(120);
 /// Wrong passwords on one connection, after which it is closed; the directory slows them down besides.
 pub const LOGIN_TRIES: u32 = 3;
+/// How long the directory's word is believed on whether there are app passwords.
+pub const SCRAM_OFFER_KEPT: Duration = Duration::from_secs(60);
 /// Malformed commands in a row, after which it is not a mail client that speaks.
 pub const BAD_COMMANDS: u32 = 20;
 

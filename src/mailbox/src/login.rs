@@ -7,9 +7,10 @@ use crate::sasl::{Exchange, Fault, Mechanism, Offer, Step};
 use crate::slots::{Counts, Slot};
 use base::{Address, Secret};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use store::{Account, StoreError};
-use wire::directory::{Authenticate, Login, Service};
+use wire::directory::{Authenticate, Login, ScramChallenge, ScramLogin, ScramOffered, ScramVerify, Service};
 
 /// What all sessions share for logging in.
 pub struct Logins {
@@ -17,6 +18,8 @@ pub struct Logins {
     pub directory: wire::Client,
     per_account: Arc<Counts<Address>>,
     pub per_address: Arc<Counts<IpAddr>>,
+    /// Whether SCRAM can be offered, and when the directory said so.
+    scram: Mutex<Option<(Instant, bool)>>,
     /// Held while scripts are changed.
     pub scripts: Mutex<()>,
 }
@@ -67,13 +70,27 @@ impl Logins {
             directory,
             per_account: Arc::default(),
             per_address: Arc::default(),
+            scram: Mutex::default(),
             scripts: Mutex::default(),
         }
     }
 
     /// What a connection offers. `binding` is its `tls-exporter` value, if it has one.
+    ///
+    /// SCRAM works with app passwords alone, and many clients prefer it to PLAIN once it is named; so it is named only
+    /// when there is an app password at all.
     pub async fn offer(&self, binding: Option<Vec<u8>>) -> Offer {
-        Offer { scram: false, binding }
+        let known = *self.scram.lock().unwrap_or_else(PoisonError::into_inner);
+        let scram = match known {
+            Some((at, offered)) if at.elapsed() < limits::SCRAM_OFFER_KEPT => offered,
+            _ => {
+                // A directory that does not answer is met again at the login.
+                let offered = self.directory.ask(&ScramOffered {}).await.unwrap_or(false);
+                *self.scram.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), offered));
+                offered
+            }
+        };
+        Offer { scram, binding }
     }
 
     /// Begins an exchange; `None` when the mechanism is not offered.
@@ -89,8 +106,29 @@ impl Logins {
                 Ok(user) => Progress::In(Box::new(user), None),
                 Err(refused) => Progress::Refused(refused),
             },
-            // Not reached while SCRAM is not offered.
-            Step::Salt { .. } | Step::Proof { .. } => Progress::Refused(Refused::Unavailable),
+            Step::Salt { login } => {
+                let request = ScramChallenge { login, client: asker.client };
+                match self.directory.ask(&request).await {
+                    Ok(it) => Progress::Challenge(exchange.salted(&it.salt, it.iterations)),
+                    Err(why) => Progress::Refused(away(&why)),
+                }
+            }
+            Step::Proof { login, auth_message, client_proof } => {
+                let Asker { service, client } = asker;
+                let request = ScramVerify { login, auth_message, client_proof, service, client };
+                match self.directory.ask(&request).await {
+                    Ok(ScramLogin::Granted { account, server_signature, .. }) => match self.enter(account, asker).await
+                    {
+                        Ok(user) => Progress::In(Box::new(user), Some(exchange.signed(&server_signature))),
+                        Err(refused) => Progress::Refused(refused),
+                    },
+                    Ok(ScramLogin::Denied) => Progress::Refused(Refused::Denied),
+                    Ok(ScramLogin::Throttled { retry_after_seconds }) => {
+                        Progress::Refused(Refused::Throttled(retry_after_seconds))
+                    }
+                    Err(why) => Progress::Refused(away(&why)),
+                }
+            }
             Step::Failed(fault) => Progress::Refused(Refused::Exchange(fault)),
         }
     }
@@ -102,10 +140,7 @@ impl Logins {
             Ok(Login::Granted { account, .. }) => self.enter(account, asker).await,
             Ok(Login::Denied) => Err(Refused::Denied),
             Ok(Login::Throttled { retry_after_seconds }) => Err(Refused::Throttled(retry_after_seconds)),
-            Err(why) => {
-                tracing::error!("a login could not be checked: {why}");
-                Err(Refused::Unavailable)
-            }
+            Err(why) => Err(away(&why)),
         }
     }
 
@@ -116,6 +151,11 @@ impl Logins {
         tracing::info!("{address} logged in from {} ({:?})", asker.client, asker.service);
         Ok(User { address, account, _slot: slot })
     }
+}
+
+fn away(why: &wire::WireError) -> Refused {
+    tracing::error!("a login could not be checked: {why}");
+    Refused::Unavailable
 }
 
 fn store_failed(address: &Address, why: &StoreError) -> Refused {

@@ -3,7 +3,6 @@
 use crate::blocking;
 use crate::login::User;
 use base::durable;
-use std::collections::HashMap;
 use std::sync::Arc;
 use store::{Account, FlagChange, FlagUpdate, Flags, FolderId, FolderName, Keywords, StoreError, Uid};
 
@@ -31,13 +30,10 @@ impl Maildrop {
         blocking::on(&account, move |account| {
             let inbox = FolderName::inbox();
             let folder = account.folder(&inbox)?.ok_or(StoreError::NoFolder(inbox))?;
-            let rows = account.select(folder.id, false)?.rows;
-            let uids: Vec<Uid> = rows.iter().map(|row| row.uid).collect();
-            let sizes = account.details(folder.id, &uids, false)?;
-            let sizes: HashMap<Uid, u64> = sizes.into_iter().map(|details| (details.uid, details.size)).collect();
-            // A message that went between the two looks is not listed.
-            let known = uids.into_iter().filter_map(|uid| sizes.get(&uid).map(|size| (uid, *size)));
-            let items = known.map(|(uid, size)| Item { uid, size, deleted: false, retrieved: false }).collect();
+            let image = account.select(folder.id, false)?.image;
+            let item =
+                |row: &store::Row| Item { uid: row.uid, size: row.size.into(), deleted: false, retrieved: false };
+            let items = image.rows().map(item).collect();
             Ok(Self { account: own, folder: folder.id, validity: folder.validity.0, items })
         })
         .await

@@ -1,6 +1,7 @@
 //! The language: which extensions there are, compiling a script, and saying what is wrong with one and where.
 
 use crate::limits;
+use sieve::compiler::ErrorType;
 use sieve::compiler::grammar::Capability;
 use sieve::runtime::RuntimeError;
 use sieve::{Compiler, Event, Input, Runtime, Sieve};
@@ -58,12 +59,29 @@ pub fn compile(text: &[u8]) -> Result<Arc<Sieve>, ScriptFault> {
         .with_max_includes(limits::SIEVE_INCLUDES);
     let compiled = compiler.compile(text).map_err(|error| {
         let (line, column) = (error.line_num(), error.line_pos());
+        if let ErrorType::UnexpectedToken { expected, found } = error.error_type()
+            && expected == "command"
+        {
+            return ScriptFault(format!("line {}: there is no command “{found}”", command_line(text, line, found)));
+        }
         let words = error.to_string();
         let place = format!(" at line {line}, column {column}.");
         let words = words.strip_suffix(&place).unwrap_or(&words);
-        ScriptFault(format!("line {line}, column {column}: {words}"))
+        ScriptFault(format!("line {}, column {column}: {words}", line.max(1)))
     })?;
     Ok(Arc::new(compiled))
+}
+
+/// The line of an unknown command. The compiler tells that of the block it stands in, or none.
+fn command_line(text: &[u8], block: usize, command: &str) -> usize {
+    let text = String::from_utf8_lossy(text);
+    let from = block.max(1);
+    let has = |line: &str| {
+        line.split('#').next().is_some_and(|code| {
+            code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word.eq_ignore_ascii_case(command))
+        })
+    };
+    text.lines().skip(from - 1).position(has).map_or(from, |index| from + index)
 }
 
 /// Compiles a script and looks whether it wants an extension that this server does not have.
@@ -156,6 +174,10 @@ mod tests {
         assert!(fault.0.starts_with("line 3, column "), "{fault}");
         let fault = check(b"# x\r\nfileinto \"a\";\r\n").unwrap_err();
         assert!(fault.0.starts_with("line 2") && fault.0.contains("fileinto"), "{fault}");
+        let fault = check(b"keep;\r\n# frob\r\nif true {\r\n  frob \"x\";\r\n}\r\n").unwrap_err();
+        assert_eq!(fault.0, "line 4: there is no command “frob”");
+        let fault = check(b"keep;\r\nfrob;\r\n").unwrap_err();
+        assert_eq!(fault.0, "line 2: there is no command “frob”");
         let fault = check(b"keep;\r\nif true {\r\n  keep;\r\n").unwrap_err();
         assert!(fault.0.starts_with("line "), "{fault}");
     }

@@ -49,7 +49,8 @@ fn secret(file: &str) -> Result<String, Failure> {
 // --- LMTP
 
 async fn deliver(socket: &str, to: &str, folder: &Path, count: usize, connections: usize) -> Result<(), Failure> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.sort();
     files.truncate(count);
     // Read and dot-stuffed beforehand: only the server is measured.
@@ -229,8 +230,7 @@ async fn idle(server: &Server, users: &str, connections: usize) -> Result<(), Fa
         open.push(client);
     }
     println!("idle");
-    let mut rest = String::new();
-    tokio::io::stdin().read_to_string(&mut rest).await?;
+    tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await??;
     drop(open);
     Ok(())
 }

@@ -437,6 +437,7 @@ fn text_is_found_before_and_after_it_is_indexed_and_after_a_rebuild() {
     drop(account);
     fs::write(dir.path().join("text.db"), vec![7; 9000]).unwrap();
     let account = Account::open(dir.path()).unwrap();
+    assert_eq!(account.usage().unwrap().0, 3, "every folder was looked at");
     account.index_some().unwrap();
     assert_eq!(answers(&account, inbox.id).iter().filter(|found| **found == Some(true)).count(), 1);
     let uids: Vec<Uid> = rows(&account, inbox.id).iter().map(|row| row.uid).collect();

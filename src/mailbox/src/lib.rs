@@ -9,6 +9,7 @@ mod accounts;
 mod blocking;
 mod door;
 mod front;
+mod housekeeping;
 mod imap;
 mod learn;
 pub mod limits;
@@ -16,6 +17,7 @@ mod lmtp;
 mod login;
 mod managesieve;
 mod pop3;
+mod quota;
 mod sasl;
 mod sieve;
 mod slots;
@@ -58,6 +60,7 @@ pub async fn run(paths: Paths) -> Result<(), MailboxError> {
 
     let directory = wire::Client::new(paths.clone());
     let accounts = Arc::new(accounts::Accounts::new(paths.clone()));
+    let quotas = Arc::new(quota::Quotas::new(config.hostname.to_string(), directory.clone(), Arc::clone(&accounts)));
     let learner = learn::Learner::start(directory.clone());
     let shared = Arc::new(imap::server::Shared::new(Arc::clone(&accounts), directory.clone(), learner));
     let context = Arc::new(lmtp::server::LmtpContext {
@@ -66,18 +69,31 @@ pub async fn run(paths: Paths) -> Result<(), MailboxError> {
         directory: directory.clone(),
         memory: Arc::clone(&shared.memory),
         sieve: Arc::new(sieve::language::runtime().with_local_hostname(config.hostname.to_string())),
-        quota: Arc::new(lmtp::quota::Unlimited),
+        quotas: Arc::clone(&quotas),
     });
+    let closing = Closing(Arc::clone(&accounts));
+    tokio::spawn(housekeeping::run(Arc::clone(&accounts), directory.clone()));
     let logins = Arc::new(login::Logins::new(Arc::clone(&accounts), directory.clone()));
-    let door = Arc::new(door::Door { paths: paths.clone(), accounts, directory });
+    let door = Arc::new(door::Door { paths: paths.clone(), accounts, directory, quotas });
     let peers = wire::Peers::of(&paths);
     let ports = format!("IMAPS on {}, POP3S on {}, ManageSieve on {}", imaps.port, pop3s.port, managesieve.port);
     tracing::info!("ready: {ports}, LMTP at {}", paths.socket(Role::Mailbox, "lmtp").display());
-    tokio::select! {
+    let ended = tokio::select! {
         () = imap::server::serve(imap_listener, Arc::clone(&tls), shared) => Ok(()),
         () = pop3::server::serve(pop3_listener, Arc::clone(&tls), Arc::clone(&logins)) => Ok(()),
         () = managesieve::server::serve(sieve_listener, tls, logins) => Ok(()),
         () = lmtp::server::serve(lmtp_listener, peers, context) => Ok(()),
         ended = wire::serve(&paths, door) => ended.map_err(MailboxError::Door),
+    };
+    drop(closing);
+    ended
+}
+
+/// Closes the accounts when the role ends, also when it is told to stop in the middle.
+struct Closing(Arc<accounts::Accounts>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

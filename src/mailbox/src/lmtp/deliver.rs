@@ -4,8 +4,8 @@
 //! Then the copies are stored and the script's records written, and then answers are sent, which a failure only loses.
 
 use super::message::{is_junk, kept};
-use super::quota::{self, Limits};
 use crate::accounts::Accounts;
+use crate::quota::{Over, Quotas};
 use crate::sieve::complain;
 use crate::sieve::records::{Kind, Record, Records};
 use crate::sieve::run::{self, Bytes, Copy, Fault, Outgoing, Plan};
@@ -29,7 +29,7 @@ pub struct Context {
     pub directory: wire::Client,
     pub memory: Arc<Semaphore>,
     pub sieve: Arc<Runtime>,
-    pub quota: Arc<dyn Limits>,
+    pub quotas: Arc<Quotas>,
 }
 
 /// A message for one account.
@@ -50,11 +50,14 @@ struct Decision {
 }
 
 impl Context {
-    /// Whether an account has room for so many octets more. One that cannot be opened is met at its delivery.
-    pub async fn has_room(&self, address: &Address, octets: u64) -> bool {
-        match self.accounts.get(address).await {
-            Ok(account) => quota::has_room(self.quota.as_ref(), address, &account, octets).await,
-            Err(_) => true,
+    /// Which bound keeps an account from taking so many octets more. One that cannot be opened is met at its delivery.
+    pub async fn over(&self, address: &Address, octets: u64) -> Option<Over> {
+        match self.quotas.standing(address).await {
+            Ok(standing) => standing.room_for(octets).err(),
+            Err(why) => {
+                tracing::error!("how much {address} keeps cannot be told: {why}");
+                None
+            }
         }
     }
 
@@ -69,9 +72,8 @@ impl Context {
 
     async fn try_deliver(&self, incoming: Incoming) -> Result<String, StoreError> {
         let account = self.accounts.get(&incoming.account).await?;
-        let octets = incoming.message.len() as u64;
-        if !quota::has_room(self.quota.as_ref(), &incoming.account, &account, octets).await {
-            return Ok(quota::FULL.to_owned());
+        if let Some(over) = self.over(&incoming.account, incoming.message.len() as u64).await {
+            return Ok(format!("552 5.2.2 {}: this message does not fit", over.words(&incoming.account)));
         }
         let mut decision = self.decide(&account, &incoming).await?;
         if let Some(reason) = &decision.plan.refusal {
@@ -157,6 +159,7 @@ impl Context {
         if let Some(fault) = fault {
             self.complain(account, &incoming, fault).await;
         }
+        self.quotas.arrived(&incoming.account).await;
         let place = if places.is_empty() { "not stored, as its script wants it".into() } else { places.join(", ") };
         tracing::info!("delivered to {}: {place}", incoming.account);
         Ok(format!("250 2.0.0 <{}> {place}", incoming.account))

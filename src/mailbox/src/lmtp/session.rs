@@ -3,8 +3,8 @@
 use super::deliver::{Context, Incoming};
 use super::message::DataReader;
 use super::proto::{self, Command};
-use super::quota;
 use crate::limits;
+use crate::quota::Over;
 use base::Address;
 use std::collections::HashMap;
 use std::io;
@@ -89,8 +89,8 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     async fn recipient(&mut self, address: Address) -> io::Result<()> {
         match self.context.directory.ask(&Resolve { address: address.clone() }).await {
             Ok(Resolution::Accounts(accounts)) if !accounts.is_empty() => {
-                if self.all_full(&accounts).await {
-                    return self.reply(quota::FULL_FOR_NOW).await;
+                if let Some(over) = self.all_full(&accounts).await {
+                    return self.reply(&format!("452 4.2.2 {}", over.words(&address))).await;
                 }
                 self.recipients.push((address, accounts));
                 self.reply("250 2.1.5 recipient taken").await
@@ -103,14 +103,13 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         }
     }
 
-    /// Whether none of the accounts has room for anything.
-    async fn all_full(&self, accounts: &[Address]) -> bool {
+    /// What keeps even small mail from all of the accounts; the owner may make room, so the sender is to try again.
+    async fn all_full(&self, accounts: &[Address]) -> Option<Over> {
+        let mut reason = None;
         for account in accounts {
-            if self.context.has_room(account, 0).await {
-                return false;
-            }
+            reason = Some(self.context.over(account, limits::SMALL_MAIL).await?);
         }
-        true
+        reason
     }
 
     async fn data(&mut self) -> io::Result<()> {

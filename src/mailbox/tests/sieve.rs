@@ -100,6 +100,10 @@ async fn junk_goes_to_junk_before_any_script() {
     let reply = house.deliver(&format!("X-Mailstead-Verdict: junk; score=9\r\n{MAIL}")).await;
     assert!(reply.ends_with("in Junk"), "{reply}");
     assert!(house.sent().is_empty());
+    let mut imap = Imap::login(&house.running, "ann@example.org").await;
+    imap.ok("DELETE Junk").await;
+    let reply = house.deliver(&format!("X-Mailstead-Verdict: junk; score=9\r\n{MAIL}")).await;
+    assert!(reply.ends_with("in INBOX") && house.sent().is_empty(), "{reply}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

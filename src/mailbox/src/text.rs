@@ -29,6 +29,20 @@ pub fn sent_on(message: &[u8]) -> Option<Date> {
     Date::new(i16::try_from(date.year).ok()?, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
 }
 
+/// The moment of a Date field's value, in seconds since 1970.
+pub fn sent_at(value: &[u8]) -> Option<i64> {
+    DateTime::parse_rfc822(std::str::from_utf8(value).ok()?).filter(DateTime::is_valid).map(|date| date.to_timestamp())
+}
+
+/// A header value with its encoded words undone.
+pub fn decoded_value(value: &[u8]) -> String {
+    // Most have none, and parsing costs.
+    match std::str::from_utf8(value) {
+        Ok(plain) if !plain.contains("=?") => plain.to_owned(),
+        _ => decoded_field(value),
+    }
+}
+
 fn contains(text: &str, lower_case: &str) -> bool {
     lower_case.is_empty() || text.to_lowercase().contains(lower_case)
 }

@@ -1,6 +1,7 @@
 //! Logging in, and what may be asked in any state.
 
-use super::{Done, Session, Stop, User, capabilities};
+use super::{Done, Session, Stop, User};
+use crate::imap::capability;
 use crate::imap::connection::End;
 use crate::limits;
 use base::{Address, Secret};
@@ -11,7 +12,7 @@ use wire::directory::{Authenticate, Login, Service};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) fn capability(&mut self) -> Done {
-        let offered = capabilities(self.user.is_some());
+        let offered = capability::offered(self.user.is_some(), self.conn.is_compressed());
         self.say(&format!("* CAPABILITY {offered}"));
         Ok("done".into())
     }
@@ -28,13 +29,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Err(Stop::End(End::Gone))
     }
 
-    /// RFC 5161. CONDSTORE is the only one that makes a difference.
+    /// RFC 5161: what is known is switched on and told, the rest is passed over.
     pub(super) fn enable(&mut self, names: &[String]) -> Done {
         self.user()?;
-        let known = names.iter().any(|name| name == "CONDSTORE");
-        self.condstore |= known;
-        self.say(if known { "* ENABLED CONDSTORE" } else { "* ENABLED" });
+        let mut enabled = String::new();
+        for name in names {
+            match name.as_str() {
+                "CONDSTORE" => self.condstore = true,
+                "IMAP4REV2" => self.modes.rev2 = true,
+                "UTF8=ACCEPT" => self.modes.utf8_accept = true,
+                _ => continue,
+            }
+            enabled.push(' ');
+            enabled.push_str(if name == "IMAP4REV2" { "IMAP4rev2" } else { name });
+        }
+        self.say(&format!("* ENABLED{enabled}"));
         Ok("done".into())
+    }
+
+    /// RFC 4978. It begins after the tagged reply.
+    pub(super) fn compress(&mut self, mechanism: &str) -> Done {
+        self.user()?;
+        if mechanism != "DEFLATE" {
+            return Err(Stop::Bad("the only compression is DEFLATE".into()));
+        }
+        if self.conn.is_compressed() {
+            return Err(Stop::No("[COMPRESSIONACTIVE] the connection is compressed already".into()));
+        }
+        self.compress_next = true;
+        Ok("compression begins".into())
     }
 
     pub(super) async fn login(&mut self, user: &[u8], password: Secret) -> Done {
@@ -111,6 +134,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let feed = account.watch();
         tracing::info!("{address} logged in from {}", self.client);
         self.user = Some(User { address, account, feed, _slot: slot });
-        Ok(format!("[CAPABILITY {}] welcome", capabilities(true)))
+        Ok(format!("[CAPABILITY {}] welcome", capability::offered(true, self.conn.is_compressed())))
     }
 }

@@ -1,8 +1,10 @@
 //! FETCH (RFC 3501 §6.4.5): what is asked of each message, from the view, the index and the file, in that order of cost.
 
+use super::binary::{self, Missing};
 use super::section;
 use super::{Done, Session, Stop};
 use crate::imap::proto::{self, Fetch, Item};
+use store::mime::Parsed;
 use store::{Details, FlagChange, FlagUpdate, Flags, FolderId, Keywords, StoreError, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -19,6 +21,15 @@ struct Needs {
     bytes: bool,
 }
 
+/// What came of a batch.
+#[derive(Default)]
+struct Outcome {
+    /// Some had gone.
+    missing: bool,
+    /// Some could not be decoded (RFC 3516 §4.3); they are not answered for.
+    undecoded: bool,
+}
+
 type Loaded = (Details, Option<Vec<u8>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -29,15 +40,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         // RFC 7162 §3.1: asking for it enables it.
         self.condstore |= fetch.items.contains(&Item::ModSeq);
         let mut uids = self.uids(&fetch.set, by_uid)?;
+        if fetch.vanished && !(by_uid && self.modes.qresync) {
+            return Err(Stop::Bad("VANISHED goes with UID FETCH and ENABLE QRESYNC".into()));
+        }
+        let has = |wanted: fn(&Item) -> bool| fetch.items.iter().any(wanted);
+        if has(|item| matches!(item, Item::Preview { .. } | Item::SaveDate | Item::EmailId | Item::ThreadId)) {
+            return Err(Stop::No("[CANNOT] this server does not keep that".into()));
+        }
         if let Some(since) = fetch.changed_since {
             let view = self.view()?;
             uids.retain(|uid| view.place(*uid).is_some_and(|place| view.rows[place].modseq.0 > since));
         }
+        if let Some(window) = fetch.window {
+            // RFC 9394 §3.3: of the messages that the other modifiers leave.
+            uids = uids[window.of(uids.len())].to_vec();
+        }
         let seen_now = if fetch.sees() { self.mark_seen(&uids).await? } else { Vec::new() };
         let needs = Needs::of(&fetch.items);
-        let mut missing = false;
+        let (mut missing, mut undecoded) = (false, false);
         for batch in uids.chunks(BATCH) {
-            missing |= self.fetch_batch(batch, &fetch.items, &seen_now, needs).await?;
+            let outcome = self.fetch_batch(batch, &fetch.items, &seen_now, needs).await?;
+            missing |= outcome.missing;
+            undecoded |= outcome.undecoded;
+        }
+        if undecoded {
+            return Err(Stop::No("[UNKNOWN-CTE] a part has a transfer encoding that is not known".into()));
         }
         Ok(if missing { "[EXPUNGEISSUED] some messages were removed meanwhile" } else { "fetched" }.into())
     }
@@ -66,25 +93,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(unseen)
     }
 
-    /// Answers for up to [`BATCH`] messages; tells whether any had gone.
+    /// Answers for up to [`BATCH`] messages.
     async fn fetch_batch(
         &mut self,
         uids: &[Uid],
         items: &[Item],
         seen_now: &[Uid],
         needs: Needs,
-    ) -> Result<bool, Stop> {
+    ) -> Result<Outcome, Stop> {
+        let mut outcome = Outcome::default();
         if !needs.details {
             for uid in uids {
                 self.respond(*uid, None, items, seen_now)?;
             }
             self.conn.flush_if_full().await.map_err(Stop::End)?;
-            return Ok(false);
+            return Ok(outcome);
         }
         let id = self.view()?.folder.id;
         let wanted = uids.to_vec();
         let details = self.on_store(move |account| account.details(id, &wanted, needs.structure)).await?;
-        let mut missing = details.len() < uids.len();
+        outcome.missing = details.len() < uids.len();
         let mut rest = details.into_iter().peekable();
         while rest.peek().is_some() {
             let mut group = Vec::new();
@@ -95,14 +123,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             for loaded in self.load(id, group, needs.bytes).await? {
                 match loaded {
+                    Ok(loaded) if !decodable(items, &loaded) => outcome.undecoded = true,
                     Ok(loaded) => self.respond(loaded.0.uid, Some(&loaded), items, seen_now)?,
-                    Err(StoreError::NoMessage) => missing = true,
+                    Err(StoreError::NoMessage) => outcome.missing = true,
                     Err(why) => return Err(why.into()),
                 }
             }
             self.conn.flush_if_full().await.map_err(Stop::End)?;
         }
-        Ok(missing)
+        Ok(outcome)
     }
 
     async fn load(
@@ -161,14 +190,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 impl Needs {
     fn of(items: &[Item]) -> Needs {
         let view_alone = |item: &Item| matches!(item, Item::Uid | Item::Flags | Item::ModSeq);
-        let bytes = items.iter().any(|item| matches!(item, Item::Section { .. }));
+        let bytes =
+            items.iter().any(|item| matches!(item, Item::Section { .. } | Item::Binary { .. } | Item::BinarySize(_)));
         let structure = items.iter().any(|item| match item {
-            Item::Envelope | Item::Body | Item::BodyStructure => true,
+            Item::Envelope | Item::Body | Item::BodyStructure | Item::Binary { .. } | Item::BinarySize(_) => true,
             // The whole message needs no structure.
             Item::Section { section, .. } => !section.path.is_empty() || section.text != proto::Text::All,
             _ => false,
         });
         Needs { details: !items.iter().all(view_alone), structure, bytes }
+    }
+}
+
+/// Whether the parts that are asked for decoded can be.
+fn decodable(items: &[Item], (details, bytes): &Loaded) -> bool {
+    let (Some(parsed), Some(message)) = (&details.parsed, bytes) else { return true };
+    items.iter().all(|item| match item {
+        Item::Binary { path, .. } | Item::BinarySize(path) => {
+            binary::content(message, &parsed.root, path) != Err(Missing::Encoding)
+        }
+        _ => true,
+    })
+}
+
+/// `BINARY[1.2]<0> ~{5}…` and `BINARY.SIZE[1.2] 5` (RFC 3516 §4.4).
+fn write_binary(out: &mut Vec<u8>, item: &Item, parsed: Option<&Parsed>, message: &[u8]) {
+    let (Item::Binary { path, .. } | Item::BinarySize(path)) = item else { return };
+    let numbers: Vec<String> = path.iter().map(u32::to_string).collect();
+    let number = numbers.join(".");
+    let content = parsed.and_then(|parsed| binary::content(message, &parsed.root, path).ok());
+    match item {
+        Item::Binary { partial, .. } => {
+            let origin = partial.map(|partial| format!("<{}>", partial.first)).unwrap_or_default();
+            out.extend_from_slice(format!("BINARY[{number}]{origin} ").as_bytes());
+            match content {
+                None => out.extend_from_slice(b"NIL"),
+                Some(content) => {
+                    let cut = section::cut(&content, *partial);
+                    // A literal without NUL is one that every client reads.
+                    let mark = if cut.contains(&0) { "~" } else { "" };
+                    out.extend_from_slice(format!("{mark}{{{}}}\r\n", cut.len()).as_bytes());
+                    out.extend_from_slice(cut);
+                }
+            }
+        }
+        _ => out.extend_from_slice(format!("BINARY.SIZE[{number}] {}", content.map_or(0, |c| c.len())).as_bytes()),
     }
 }
 
@@ -204,13 +270,16 @@ fn write_loaded(out: &mut Vec<u8>, item: &Item, (details, bytes): &Loaded) {
                 }
             }
         }
+        (Item::Binary { .. } | Item::BinarySize(_), parsed) => {
+            write_binary(out, item, parsed.as_deref(), bytes.as_deref().unwrap_or_default());
+        }
         // A message whose structure could not be read any more: its file went away a moment ago.
         (Item::Envelope, None) => out.extend_from_slice(b"ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"),
-        (other, None) => {
-            let name: &[u8] = if *other == Item::Body { b"BODY" } else { b"BODYSTRUCTURE" };
+        (item @ (Item::Body | Item::BodyStructure), None) => {
+            let name: &[u8] = if *item == Item::Body { b"BODY" } else { b"BODYSTRUCTURE" };
             out.extend_from_slice(name);
             out.extend_from_slice(b" (\"text\" \"plain\" NIL NIL NIL \"7bit\" 0 0)");
         }
-        (Item::Uid | Item::Flags | Item::ModSeq, _) => {}
+        _ => {}
     }
 }

@@ -1,10 +1,14 @@
 //! The list of folders (RFC 3501 §6.3.3 to 6.3.10, RFC 5258).
 
 use super::{Done, Session, Stop};
-use crate::imap::proto::{ListCommand, StatusItem, astring};
+use crate::imap::proto::{ListCommand, StatusItem, mailbox_name};
+use crate::limits;
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Folder, FolderName, Status, StoreError};
+use store::{Flags, Folder, FolderName, Status, StoreError};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Between the levels of a name.
+pub(super) const SEPARATOR: char = '.';
 
 /// What LIST goes through: folders, and names that are none but have some below them or are subscribed to.
 struct Listing {
@@ -12,44 +16,76 @@ struct Listing {
     subscribed: BTreeSet<FolderName>,
 }
 
-pub(super) fn name(wire: &[u8]) -> Result<FolderName, Stop> {
-    FolderName::from_wire(wire).map_err(|why| Stop::No(format!("[CANNOT] {why}")))
+/// A folder's name as it is written to the client.
+pub(super) fn shown(name: &FolderName, utf8: bool) -> String {
+    let wire = if utf8 { name.as_str().to_owned() } else { name.to_wire() };
+    String::from_utf8_lossy(&mailbox_name(&wire)).into_owned()
+}
+
+/// RFC 8474 §4: UIDVALIDITY is never given to two folders of an account, and a folder keeps its own when renamed.
+pub(super) fn mailbox_id(folder: &Folder) -> String {
+    format!("F{}", folder.validity.0)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    /// A name as it came over the wire: in UTF-8 once that was enabled, before in modified UTF-7 or in UTF-8.
+    pub(super) fn folder_name(&self, wire: &[u8]) -> Result<FolderName, Stop> {
+        let name = match std::str::from_utf8(wire) {
+            Ok(text) if self.modes.utf8() => FolderName::parse(text),
+            _ => FolderName::from_wire(wire),
+        };
+        name.map_err(|why| Stop::No(format!("[CANNOT] {why}")))
+    }
+
     pub(super) fn namespace(&mut self) -> Done {
         self.user()?;
-        self.say("* NAMESPACE ((\"\" \".\")) NIL NIL");
+        self.say(&format!("* NAMESPACE ((\"\" \"{SEPARATOR}\")) NIL NIL"));
         Ok("done".into())
     }
 
-    pub(super) async fn create(&mut self, wire: &[u8]) -> Done {
+    pub(super) async fn create(&mut self, wire: &[u8], uses: &[String]) -> Done {
         self.user()?;
-        let name = name(wire)?;
-        self.on_store(move |account| account.create_folder(&name).map(|_| ())).await?;
-        Ok("created".into())
+        if let Some(unknown) = uses.first() {
+            return Err(Stop::No(format!("[USEATTR] a mailbox cannot be made for {unknown}")));
+        }
+        // RFC 9051 §6.3.4: a separator at the end announces folders below; they need no announcing.
+        let name = self.folder_name(wire.strip_suffix(&[SEPARATOR as u8]).unwrap_or(wire))?;
+        let folder = self.on_store(move |account| account.create_folder(&name)).await?;
+        Ok(format!("[MAILBOXID ({})] created", mailbox_id(&folder)))
     }
 
     pub(super) async fn delete(&mut self, wire: &[u8]) -> Done {
         self.user()?;
-        let name = name(wire)?;
+        let name = self.folder_name(wire)?;
         if self.selected.as_ref().is_some_and(|view| view.folder.name == name) {
             self.selected = None;
         }
-        self.on_store(move |account| account.delete_folder(&name)).await?;
+        let exists_below = self
+            .on_store(move |account| match account.delete_folder(&name) {
+                // RFC 9051 §6.3.5: a name that is none but has some below it.
+                Err(StoreError::NoFolder(name)) => {
+                    let below = account.folders()?.iter().any(|folder| folder.name.is_below(&name));
+                    if below { Ok(true) } else { Err(StoreError::NoFolder(name)) }
+                }
+                other => other.map(|()| false),
+            })
+            .await?;
+        if exists_below {
+            return Err(Stop::No("[HASCHILDREN] there is no such mailbox, only some below that name".into()));
+        }
         Ok("deleted".into())
     }
 
     pub(super) async fn rename(&mut self, from: &[u8], to: &[u8]) -> Done {
         self.user()?;
-        let (from, to) = (name(from)?, name(to)?);
+        let (from, to) = (self.folder_name(from)?, self.folder_name(to)?);
         self.on_store(move |account| account.rename_folder(&from, &to)).await?;
         Ok("renamed".into())
     }
 
     pub(super) async fn subscribe(&mut self, wire: &[u8], subscribed: bool) -> Done {
         self.user()?;
-        let name = name(wire)?;
+        let name = self.folder_name(wire)?;
         self.on_store(move |account| match account.folder(&name)? {
             None if subscribed => Err(StoreError::NoFolder(name)),
             _ => account.subscribe(&name, subscribed),
@@ -64,21 +100,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             && pattern.is_empty()
             && !list.extended
         {
-            self.say("* LIST (\\Noselect) \".\" \"\"");
+            self.say(&format!("* LIST (\\Noselect) \"{SEPARATOR}\" \"\""));
             return Ok("done".into());
         }
         let listing = self.on_store(Listing::of).await?;
         let matchers: Vec<Vec<u8>> =
             list.patterns.iter().map(|pattern| fold([list.reference.as_slice(), pattern].concat())).collect();
+        let utf8 = self.modes.utf8();
         let mut lines = Vec::new();
         let mut statuses = Vec::new();
         for (name, folder) in &listing.names {
-            let wire = name.to_wire();
+            let wire = if utf8 { name.as_str().to_owned() } else { name.to_wire() };
             let fits = matchers.iter().any(|pattern| matches(pattern, wire.as_bytes()));
             if !fits || !listing.wanted(name, folder.as_ref(), &list) {
                 continue;
             }
-            lines.push(listing.line("LIST", name, folder.as_ref(), list.only_subscribed || list.return_subscribed));
+            lines.push(listing.line(name, folder.as_ref(), &list, utf8));
             if list.return_status.is_some() && folder.is_some() {
                 statuses.push(name.clone());
             }
@@ -87,8 +124,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.say(&line);
         }
         for name in statuses {
-            let status = self.on_store(move |account| account.status(&name)).await?;
-            self.tell_status(&status, list.return_status.as_deref().unwrap_or_default());
+            let items = list.return_status.as_deref().unwrap_or_default();
+            match self.tell_status_of(name, items).await {
+                // RFC 5819 §2: a mailbox that has gone meanwhile is passed over.
+                Err(Stop::No(_)) => {}
+                other => other?,
+            }
+            self.conn.flush_if_full().await.map_err(Stop::End)?;
         }
         Ok("done".into())
     }
@@ -98,38 +140,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.user()?;
         let listing = self.on_store(Listing::of).await?;
         let pattern = fold([reference, pattern].concat());
-        let fits = |name: &FolderName| matches(&pattern, name.to_wire().as_bytes());
-        let mut shown: BTreeMap<FolderName, bool> = BTreeMap::new();
+        let utf8 = self.modes.utf8();
+        let fits = |name: &FolderName| match utf8 {
+            true => matches(&pattern, name.as_str().as_bytes()),
+            false => matches(&pattern, name.to_wire().as_bytes()),
+        };
+        let mut told: BTreeMap<FolderName, bool> = BTreeMap::new();
         for name in &listing.subscribed {
             if fits(name) {
-                shown.insert(name.clone(), true);
+                told.insert(name.clone(), true);
                 continue;
             }
             // With "%" a name that is not subscribed is shown for those below it.
             for above in std::iter::successors(name.parent(), FolderName::parent).filter(|above| fits(above)) {
-                shown.entry(above).or_insert(false);
+                told.entry(above).or_insert(false);
             }
         }
-        for (name, real) in shown {
+        for (name, real) in told {
             let attributes = if real { "" } else { "\\Noselect" };
-            let wire = name.to_wire();
-            let quoted = String::from_utf8_lossy(&astring(wire.as_bytes())).into_owned();
-            self.say(&format!("* LSUB ({attributes}) \".\" {quoted}"));
+            self.say(&format!("* LSUB ({attributes}) \"{SEPARATOR}\" {}", shown(&name, utf8)));
         }
         Ok("done".into())
     }
 
     pub(super) async fn status(&mut self, wire: &[u8], items: &[StatusItem]) -> Done {
         self.user()?;
-        let name = name(wire)?;
+        let name = self.folder_name(wire)?;
         // RFC 7162 §3.1: asking for it enables it.
         self.condstore |= items.contains(&StatusItem::HighestModSeq);
-        let status = self.on_store(move |account| account.status(&name)).await?;
-        self.tell_status(&status, items);
+        self.tell_status_of(name, items).await?;
         Ok("done".into())
     }
 
-    fn tell_status(&mut self, status: &Status, items: &[StatusItem]) {
+    pub(super) async fn tell_status_of(&mut self, name: FolderName, items: &[StatusItem]) -> Result<(), Stop> {
+        let counts = items.iter().any(|item| matches!(item, StatusItem::Deleted | StatusItem::DeletedStorage));
+        let (status, deleted) = self
+            .on_store(move |account| {
+                let status = account.status(&name)?;
+                let deleted = if counts { deleted(account, status.folder.id)? } else { (0, 0) };
+                Ok((status, deleted))
+            })
+            .await?;
+        self.tell_status(&status, deleted, items);
+        Ok(())
+    }
+
+    fn tell_status(&mut self, status: &Status, deleted: (usize, u64), items: &[StatusItem]) {
         let value = |item: &StatusItem| match item {
             StatusItem::Messages => format!("MESSAGES {}", status.messages),
             StatusItem::Recent => format!("RECENT {}", status.recent),
@@ -138,10 +194,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             StatusItem::Unseen => format!("UNSEEN {}", status.unseen),
             StatusItem::HighestModSeq => format!("HIGHESTMODSEQ {}", status.highest.0),
             StatusItem::Size => format!("SIZE {}", status.bytes),
+            StatusItem::Deleted => format!("DELETED {}", deleted.0),
+            StatusItem::DeletedStorage => format!("DELETED-STORAGE {}", deleted.1),
+            StatusItem::MailboxId => format!("MAILBOXID ({})", mailbox_id(&status.folder)),
+            StatusItem::AppendLimit => format!("APPENDLIMIT {}", limits::MESSAGE),
         };
         let values: Vec<String> = items.iter().map(value).collect();
-        let wire = status.folder.name.to_wire();
-        let name = String::from_utf8_lossy(&astring(wire.as_bytes())).into_owned();
+        let name = shown(&status.folder.name, self.modes.utf8());
         self.say(&format!("* STATUS {name} ({})", values.join(" ")));
     }
 }
@@ -178,25 +237,36 @@ impl Listing {
         folder.is_some() || self.has_children(name)
     }
 
-    fn line(&self, what: &str, name: &FolderName, folder: Option<&Folder>, tell_subscribed: bool) -> String {
+    /// A LIST response (RFC 9051 §7.3.1).
+    fn line(&self, name: &FolderName, folder: Option<&Folder>, list: &ListCommand, utf8: bool) -> String {
         let mut attributes = vec![if self.has_children(name) { "\\HasChildren" } else { "\\HasNoChildren" }];
         match folder {
             None => attributes.extend(["\\NonExistent", "\\Noselect"]),
             Some(folder) => attributes.extend(folder.special.map(store::SpecialUse::attribute)),
         }
-        if tell_subscribed && self.subscribed.contains(name) {
+        if (list.only_subscribed || list.return_subscribed) && self.subscribed.contains(name) {
             attributes.push("\\Subscribed");
         }
-        let wire = name.to_wire();
-        let quoted = String::from_utf8_lossy(&astring(wire.as_bytes())).into_owned();
-        format!("* {what} ({}) \".\" {quoted}", attributes.join(" "))
+        // RFC 5258 §3.5.
+        let below = list.recursive_match && self.subscribed.iter().any(|other| other.is_below(name));
+        let info = if below { " (\"CHILDINFO\" (\"SUBSCRIBED\"))" } else { "" };
+        format!("* LIST ({}) \"{SEPARATOR}\" {}{info}", attributes.join(" "), shown(name, utf8))
     }
+}
+
+/// How many messages are flagged \Deleted, and their octets (RFC 9051 §6.3.11, RFC 9208 §4.1.4).
+fn deleted(account: &store::Account, id: store::FolderId) -> Result<(usize, u64), StoreError> {
+    let rows = account.select(id, false)?.rows;
+    let doomed = rows.into_iter().filter(|row| row.flags.contains(Flags::DELETED)).map(|row| row.uid);
+    let uids: Vec<store::Uid> = doomed.collect();
+    let details = account.details(id, &uids, false)?;
+    Ok((details.len(), details.iter().map(|details| details.size).sum()))
 }
 
 /// INBOX in any case is INBOX, also at the head of a pattern.
 fn fold(mut pattern: Vec<u8>) -> Vec<u8> {
     let is_inbox = pattern.get(..5).is_some_and(|head| head.eq_ignore_ascii_case(b"INBOX"));
-    if is_inbox && pattern.get(5).is_none_or(|byte| b".%*".contains(byte)) {
+    if is_inbox && pattern.get(5).is_none_or(|byte| [SEPARATOR as u8, b'%', b'*'].contains(byte)) {
         pattern[..5].copy_from_slice(b"INBOX");
     }
     pattern
@@ -213,7 +283,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
             b'*' | b'%' => {
                 let mut open = false;
                 for at in 0..=name.len() {
-                    let crosses = at > 0 && *byte == b'%' && name[at - 1] == b'.';
+                    let crosses = at > 0 && *byte == b'%' && name[at - 1] == SEPARATOR as u8;
                     open = reached[at] || (open && !crosses);
                     next[at] = open;
                 }

@@ -1,35 +1,24 @@
 //! Storing, flagging, copying, moving and removing messages.
 
-use super::folders::name;
 use super::{Done, Session, Stop};
-use crate::imap::proto::{Append, Set, StoreCommand, compact};
+use crate::imap::proto::{Set, StoreCommand, compact};
 use crate::learn::Lesson;
-use store::{FlagUpdate, Folder, FolderName, ModSeq, New, SpecialUse, StoreError, Transferred, Uid};
+use store::{FlagUpdate, Folder, FolderName, ModSeq, SpecialUse, StoreError, Transferred, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// The UIDs of a set. None of them is not an error for UIDs (RFC 3501 §6.4.8).
     pub(super) fn uids(&mut self, set: &Set, by_uid: bool) -> Result<Vec<Uid>, Stop> {
+        self.numbers_allowed(by_uid || *set == Set::Saved)?;
+        if *set == Set::Saved {
+            let saved = std::sync::Arc::clone(&self.saved);
+            let view = self.view()?;
+            // What was removed since then is passed over (RFC 5182 §2.1).
+            return Ok(saved.iter().copied().filter(|uid| view.place(*uid).is_some()).collect());
+        }
         let view = self.view()?;
         let places = view.places(set, by_uid).ok_or_else(|| Stop::Bad("there is no message of that number".into()))?;
         Ok(places.into_iter().map(|place| view.rows[place].uid).collect())
-    }
-
-    pub(super) async fn append(&mut self, append: Append) -> Done {
-        self.user()?;
-        let name = name(&append.mailbox)?;
-        if append.message.is_empty() {
-            return Err(Stop::No("[CANNOT] an empty message cannot be kept".into()));
-        }
-        let stored = self
-            .on_store(move |account| {
-                let received = append.received.unwrap_or_else(base::time::now_unix);
-                let (flags, keywords) = (append.flags.flags, append.flags.keywords);
-                account.deliver(&name, &New { bytes: &append.message, flags, keywords, received })
-            })
-            .await
-            .map_err(try_create)?;
-        Ok(format!("[APPENDUID {} {}] stored", stored.validity.0, stored.uid.0))
     }
 
     pub(super) async fn store(&mut self, by_uid: bool, command: StoreCommand) -> Done {
@@ -79,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn transfer(&mut self, by_uid: bool, set: &Set, mailbox: &[u8], moving: bool) -> Done {
         let source = if moving { self.writable()?.folder.clone() } else { self.view()?.folder.clone() };
         let uids = self.uids(set, by_uid)?;
-        let target: FolderName = name(mailbox)?;
+        let target: FolderName = self.folder_name(mailbox)?;
         let from = source.id;
         let (target, moved) = self
             .on_store(move |account| {
@@ -127,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 }
 
 /// RFC 3501 §7.1: a missing target may be made by the client.
-fn try_create(stop: Stop) -> Stop {
+pub(super) fn try_create(stop: Stop) -> Stop {
     match stop {
         Stop::No(text) => Stop::No(text.replace("[NONEXISTENT]", "[TRYCREATE]")),
         other => other,

@@ -1,18 +1,25 @@
-//! The IMAP state machine (RFC 3501 §3): [`Session::execute`] is the whole of it; the files beside this one do the work.
+//! The IMAP state machine (RFC 9051 §3): [`Session::execute`] is the whole of it; the files beside this one do the work.
 //!
 //! A session keeps a view of its folder. What others do reaches the view only in [`Session::sync`], before a tagged
-//! reply or while idling, so message numbers never shift under a command (RFC 3501 §7.4.1).
+//! reply or while idling, so message numbers never shift under a command (RFC 9051 §7.5.1).
 
+mod append;
 mod auth;
+mod binary;
+mod catenate;
 mod fetch;
+mod find;
 mod folders;
+mod groups;
 mod idle;
 mod messages;
 mod search;
 mod section;
 mod select;
+mod sort;
 mod view;
 
+use super::capability;
 use super::connection::{Connection, End, Received};
 use super::proto::{self, Command};
 use super::server::{Shared, Slot};
@@ -20,32 +27,10 @@ use crate::{blocking, limits};
 use base::Address;
 use std::net::IpAddr;
 use std::sync::Arc;
-use store::{Account, StoreError};
+use store::{Account, StoreError, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use view::View;
-
-/// What is offered once logged in, each with its RFC.
-const CAPABILITIES: [(&str, &str); 18] = [
-    ("IMAP4rev1", "RFC 3501"),
-    ("LITERAL+", "RFC 7888"),
-    ("SASL-IR", "RFC 4959"),
-    ("ID", "RFC 2971"),
-    ("ENABLE", "RFC 5161"),
-    ("IDLE", "RFC 2177"),
-    ("UIDPLUS", "RFC 4315"),
-    ("MOVE", "RFC 6851"),
-    ("UNSELECT", "RFC 3691"),
-    ("NAMESPACE", "RFC 2342"),
-    ("CHILDREN", "RFC 3348"),
-    ("SPECIAL-USE", "RFC 6154"),
-    ("LIST-EXTENDED", "RFC 5258"),
-    ("LIST-STATUS", "RFC 5819"),
-    ("ESEARCH", "RFC 4731"),
-    ("CONDSTORE", "RFC 7162"),
-    ("STATUS=SIZE", "RFC 8438"),
-    ("AUTH=PLAIN", "RFC 4616"),
-];
 
 /// A logged-in user.
 struct User {
@@ -53,6 +38,26 @@ struct User {
     account: Arc<Account>,
     feed: tokio::sync::watch::Receiver<store::ModSeq>,
     _slot: Slot,
+}
+
+/// What ENABLE switched on (RFC 5161), besides CONDSTORE.
+#[derive(Debug, Clone, Copy, Default)]
+struct Modes {
+    /// IMAP4rev2: RFC 9051 appendix E tells the differences.
+    rev2: bool,
+    /// RFC 9755.
+    utf8_accept: bool,
+    /// RFC 7162 §3.2.
+    qresync: bool,
+    /// RFC 9586.
+    uid_only: bool,
+}
+
+impl Modes {
+    /// Whether names of mailboxes are in UTF-8 on the wire, not in modified UTF-7.
+    fn utf8(self) -> bool {
+        self.rev2 || self.utf8_accept
+    }
 }
 
 /// How a command failed.
@@ -73,6 +78,11 @@ pub struct Session<S> {
     selected: Option<View>,
     /// Whether the client wants modification sequences (RFC 7162 §3.1).
     condstore: bool,
+    modes: Modes,
+    /// What the last search with SAVE found (RFC 5182), by ascending UID.
+    saved: Arc<Vec<Uid>>,
+    /// Whether compression begins after the reply that is being written.
+    compress_next: bool,
     login_tries: u32,
     bad_commands: u32,
     /// The tag of the command in work, which ESEARCH repeats.
@@ -88,6 +98,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             user: None,
             selected: None,
             condstore: false,
+            modes: Modes::default(),
+            saved: Arc::default(),
+            compress_next: false,
             login_tries: 0,
             bad_commands: 0,
             tag: String::new(),
@@ -106,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     async fn converse(&mut self) -> Result<(), End> {
-        self.say(&format!("* OK [CAPABILITY {}] Mailstead ready", capabilities(false)));
+        self.say(&format!("* OK [CAPABILITY {}] Mailstead ready", capability::offered(false, false)));
         self.conn.flush().await?;
         let login_until = Instant::now() + limits::LOGIN_WITHIN;
         loop {
@@ -130,6 +143,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             drop(permit);
             self.conn.flush().await?;
+            if std::mem::take(&mut self.compress_next) {
+                self.conn.compress();
+            }
         }
     }
 
@@ -164,7 +180,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         // RFC 3501 §7.4.1: message numbers must not shift under a client that may have more of these on the way.
         let by_number = matches!(
             line.command,
-            Command::Fetch { uid: false, .. } | Command::Store { uid: false, .. } | Command::Search { uid: false, .. }
+            Command::Fetch { uid: false, .. }
+                | Command::Store { uid: false, .. }
+                | Command::Search { uid: false, .. }
+                | Command::Sort { uid: false, .. }
+                | Command::Thread { uid: false, .. }
         );
         self.tag.clone_from(&line.tag);
         let outcome = self.execute(line.command).await;
@@ -200,8 +220,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             // Authenticated.
             Command::Enable(names) => self.enable(&names),
             Command::Namespace => self.namespace(),
-            Command::Select { mailbox, read_only, condstore } => self.select(&mailbox, read_only, condstore).await,
-            Command::Create(name) => self.create(&name).await,
+            Command::Compress(mechanism) => self.compress(&mechanism),
+            Command::Select(select) => self.select(&select.mailbox, select.read_only, select.condstore).await,
+            Command::Create { mailbox, uses } => self.create(&mailbox, &uses).await,
             Command::Delete(name) => self.delete(&name).await,
             Command::Rename { from, to } => self.rename(&from, &to).await,
             Command::Subscribe { mailbox, subscribed } => self.subscribe(&mailbox, subscribed).await,
@@ -210,15 +231,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Status { mailbox, items } => self.status(&mailbox, &items).await,
             Command::Append(append) => self.append(append).await,
             Command::Idle => self.idle().await,
+            Command::Multisearch(search) => self.multisearch(search).await,
             // Selected.
             Command::Check => self.check(),
             Command::Close => self.close().await,
             Command::Unselect => self.unselect(),
             Command::Expunge { uids } => self.expunge(uids).await,
             Command::Search { uid, search } => self.search(uid, search).await,
+            Command::Sort { uid, sort } => self.sort(uid, sort).await,
+            Command::Thread { uid, thread } => self.thread(uid, thread).await,
+            Command::Replace { uid, number, append } => self.replace(uid, number, append).await,
             Command::Fetch { uid, fetch } => self.fetch(uid, fetch).await,
             Command::Store { uid, store } => self.store(uid, store).await,
             Command::Copy { uid, set, mailbox, moving } => self.transfer(uid, &set, &mailbox, moving).await,
+            // Not offered.
+            Command::Notify(_)
+            | Command::GetMetadata(_)
+            | Command::SetMetadata { .. }
+            | Command::GetQuota(_)
+            | Command::GetQuotaRoot(_)
+            | Command::SetQuota
+            | Command::GetAcl(_)
+            | Command::SetAcl { .. }
+            | Command::DeleteAcl { .. }
+            | Command::ListRights { .. }
+            | Command::MyRights(_) => Err(Stop::Bad("this command is not offered".into())),
         }
     }
 
@@ -281,13 +318,6 @@ async fn retired(user: &User) {
             return std::future::pending().await;
         }
     }
-}
-
-fn capabilities(logged_in: bool) -> String {
-    let before_login = ["IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "AUTH=PLAIN"];
-    let offered = CAPABILITIES.iter().map(|(name, _)| *name);
-    let fitting = offered.filter(|name| if logged_in { *name != "AUTH=PLAIN" } else { before_login.contains(name) });
-    fitting.collect::<Vec<_>>().join(" ")
 }
 
 impl From<StoreError> for Stop {

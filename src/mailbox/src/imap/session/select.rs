@@ -1,9 +1,10 @@
 //! Opening and closing a folder (RFC 3501 §6.3.1, §6.4.1, §6.4.2).
 
-use super::folders::name;
+use super::folders::{SEPARATOR, mailbox_id, shown};
 use super::view::View;
 use super::{Done, Session, Stop};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use store::{Flags, StoreError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -11,9 +12,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn select(&mut self, wire: &[u8], read_only: bool, condstore: bool) -> Done {
         self.user()?;
         // Whatever comes of it, the former folder is closed (RFC 3501 §6.3.1).
-        self.selected = None;
+        if self.selected.take().is_some() {
+            // RFC 9051 §7.1: what follows is of the new mailbox.
+            self.say("* OK [CLOSED] the former mailbox is closed");
+        }
+        self.saved = Arc::default();
         self.condstore |= condstore;
-        let name = name(wire)?;
+        let name = self.folder_name(wire)?;
         let selected = self
             .on_store(move |account| {
                 let folder = account.folder(&name)?.ok_or(StoreError::NoFolder(name))?;
@@ -29,13 +34,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             false => self.say(&format!("* OK [PERMANENTFLAGS ({flags} \\*)] keywords are kept")),
         }
         self.say(&format!("* {} EXISTS", view.rows.len()));
-        self.say(&format!("* {} RECENT", view.recent_count()));
+        if !self.modes.rev2 {
+            self.say(&format!("* {} RECENT", view.recent_count()));
+        }
         if let Some(unseen) = view.rows.iter().position(|row| !row.flags.contains(Flags::SEEN)) {
             self.say(&format!("* OK [UNSEEN {}] first unseen", unseen + 1));
         }
         self.say(&format!("* OK [UIDVALIDITY {}] UIDs valid", view.folder.validity.0));
         self.say(&format!("* OK [UIDNEXT {}] next UID", uid_next.0));
         self.say(&format!("* OK [HIGHESTMODSEQ {}] highest", highest.0));
+        self.say(&format!("* OK [MAILBOXID ({})] its lasting name", mailbox_id(&view.folder)));
+        if self.modes.rev2 {
+            // RFC 9051 §6.3.2.
+            self.say(&format!("* LIST () \"{SEPARATOR}\" {}", shown(&view.folder.name, true)));
+        }
         self.selected = Some(view);
         Ok(if read_only { "[READ-ONLY] examined" } else { "[READ-WRITE] selected" }.into())
     }

@@ -1,0 +1,94 @@
+//! What is offered: one table, each line with its RFC and when it is told. A line stands here only when it works.
+//!
+//! Not announced, for a reason: LITERAL-, since LITERAL+ takes all that it takes and RFC 7888 §5 forbids to announce
+//! both; STARTTLS and LOGINDISABLED, since there is no connection without TLS.
+
+use crate::limits;
+
+/// When a capability is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Until the login.
+    Before,
+    After,
+    Always,
+    /// After the login, until compression is on.
+    Uncompressed,
+}
+
+use Told::{After, Always, Before, Uncompressed};
+
+/// Name, where it is specified, when it is told.
+const TABLE: &[(&str, &str, Told)] = &[
+    ("IMAP4rev1", "RFC 3501", Always),
+    ("IMAP4rev2", "RFC 9051", Always),
+    ("LITERAL+", "RFC 7888", Always),
+    ("ID", "RFC 2971", Always),
+    ("ENABLE", "RFC 5161", Always),
+    ("SASL-IR", "RFC 4959", Before),
+    ("AUTH=PLAIN", "RFC 4616", Before),
+    ("BINARY", "RFC 3516", After),
+    ("CATENATE", "RFC 4469", After),
+    ("CHILDREN", "RFC 3348", After),
+    ("COMPRESS=DEFLATE", "RFC 4978", Uncompressed),
+    ("CONDSTORE", "RFC 7162", After),
+    ("ESEARCH", "RFC 4731", After),
+    ("ESORT", "RFC 5267", After),
+    ("IDLE", "RFC 2177", After),
+    ("INPROGRESS", "RFC 9585", After),
+    ("LIST-EXTENDED", "RFC 5258", After),
+    ("LIST-STATUS", "RFC 5819", After),
+    ("MOVE", "RFC 6851", After),
+    ("MULTISEARCH", "RFC 7377", After),
+    ("NAMESPACE", "RFC 2342", After),
+    ("PARTIAL", "RFC 9394", After),
+    ("SEARCHRES", "RFC 5182", After),
+    ("SORT", "RFC 5256", After),
+    ("SORT=DISPLAY", "RFC 5957", After),
+    ("SPECIAL-USE", "RFC 6154", After),
+    ("STATUS=SIZE", "RFC 8438", After),
+    ("THREAD=ORDEREDSUBJECT", "RFC 5256", After),
+    ("THREAD=REFERENCES", "RFC 5256", After),
+    ("UIDPLUS", "RFC 4315", After),
+    ("UNSELECT", "RFC 3691", After),
+    ("UTF8=ACCEPT", "RFC 9755", After),
+    ("WITHIN", "RFC 5032", After),
+];
+
+/// What CAPABILITY tells.
+pub fn offered(logged_in: bool, compressed: bool) -> String {
+    let fits = |told: Told| match told {
+        Always => true,
+        Before => !logged_in,
+        After => logged_in,
+        Uncompressed => logged_in && !compressed,
+    };
+    let mut names: Vec<String> =
+        TABLE.iter().filter(|(_, _, told)| fits(*told)).map(|(name, _, _)| (*name).to_owned()).collect();
+    if logged_in {
+        // RFC 7889: the number is part of the name.
+        names.push(format!("APPENDLIMIT={}", limits::MESSAGE));
+    }
+    names.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_capability_stands_once_and_with_its_rfc() {
+        let names: BTreeSet<&str> = TABLE.iter().map(|(name, _, _)| *name).collect();
+        assert_eq!(names.len(), TABLE.len());
+        assert!(TABLE.iter().all(|(_, rfc, _)| rfc.starts_with("RFC ")));
+    }
+
+    #[test]
+    fn what_is_offered_depends_on_the_state() {
+        let (before, after) = (offered(false, false), offered(true, false));
+        assert!(before.contains("AUTH=PLAIN") && !before.contains("IDLE") && !before.contains("APPENDLIMIT"));
+        assert!(after.contains("IDLE") && !after.contains("AUTH=") && after.contains("COMPRESS=DEFLATE"));
+        assert!(!offered(true, true).contains("COMPRESS"));
+    }
+}

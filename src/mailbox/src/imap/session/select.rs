@@ -26,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             })
             .await?;
         let (uid_next, highest) = (selected.uid_next, selected.highest);
-        let view = View::new(selected, read_only);
+        let view = View::new(selected, read_only, !self.modes.rev2);
         let flags = known_flags(&view);
         self.say(&format!("* FLAGS ({flags})"));
         match read_only {

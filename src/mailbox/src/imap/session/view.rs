@@ -18,11 +18,14 @@ pub struct View {
     changed: BTreeSet<Uid>,
     /// How many messages the client was told there are.
     told: usize,
+    /// Whether there is such a thing as a recent message; IMAP4rev2 has none (RFC 9051 appendix E).
+    has_recent: bool,
 }
 
 impl View {
-    pub fn new(selected: Selected, read_only: bool) -> View {
+    pub fn new(selected: Selected, read_only: bool, has_recent: bool) -> View {
         View {
+            has_recent,
             read_only,
             known: selected.highest,
             recent: (selected.recent_from, selected.uid_next),
@@ -35,7 +38,7 @@ impl View {
     }
 
     pub fn is_recent(&self, uid: Uid) -> bool {
-        self.recent.0 <= uid && uid < self.recent.1
+        self.has_recent && self.recent.0 <= uid && uid < self.recent.1
     }
 
     pub fn recent_count(&self) -> usize {
@@ -109,8 +112,10 @@ impl View {
         }
         if self.rows.len() > self.told {
             self.told = self.rows.len();
-            let recent = self.recent_count();
-            out.extend_from_slice(format!("* {} EXISTS\r\n* {recent} RECENT\r\n", self.told).as_bytes());
+            out.extend_from_slice(format!("* {} EXISTS\r\n", self.told).as_bytes());
+            if self.has_recent {
+                out.extend_from_slice(format!("* {} RECENT\r\n", self.recent_count()).as_bytes());
+            }
         }
     }
 

@@ -19,18 +19,25 @@ impl Secret {
 
     /// A random password a person can type: four groups of five, about 99 bits, no look-alike characters.
     pub fn generate() -> Self {
-        const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+        Self::in_groups(4, 5)
+    }
+
+    /// Random letters and digits in groups with hyphens between them, some 4.95 bits a character.
+    pub fn in_groups(groups: usize, of: usize) -> Self {
         let mut rng = rand::rng();
-        let mut text = String::with_capacity(23);
-        for position in 0..20 {
-            if position > 0 && position % 5 == 0 {
+        let mut text = String::with_capacity(groups * (of + 1));
+        for position in 0..groups * of {
+            if position > 0 && position % of == 0 {
                 text.push('-');
             }
-            let index = rand::Rng::random_range(&mut rng, 0..ALPHABET.len());
-            text.push(char::from(ALPHABET[index]));
+            let index = rand::Rng::random_range(&mut rng, 0..Self::ALPHABET.len());
+            text.push(char::from(Self::ALPHABET[index]));
         }
         Self(text)
     }
+
+    /// What [`Secret::in_groups`] is made of: nothing that can be mistaken for another.
+    pub const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
 }
 
 impl Drop for Secret {

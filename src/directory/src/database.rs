@@ -1,4 +1,12 @@
-//! `box.db`: accounts, aliases, and the audit log. Synchronous; every change is synced before it returns.
+//! `box.db`: accounts, aliases, app passwords, quotas, removed accounts, and the audit log. Synchronous; every change is
+//! synced before it returns.
+
+mod app_passwords;
+mod quota;
+mod removed;
+mod schema;
+
+pub use app_passwords::{AppKeys, has_the_form};
 
 use crate::limits::{MAX_ALIAS_TARGETS, MAX_AUDIT_LINES};
 use base::{Address, Domain};
@@ -11,19 +19,6 @@ use wire::{Kind, Refusal};
 /// Names that reach the owner in every domain (RFC 2142 §4 and §5, RFC 5321 §4.5.1).
 pub const REQUIRED: [&str; 4] = ["abuse", "admin", "hostmaster", "postmaster"];
 
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS account (
-        address TEXT PRIMARY KEY, hash TEXT NOT NULL, admin INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;
-    CREATE TABLE IF NOT EXISTS alias (
-        address TEXT NOT NULL, target TEXT NOT NULL REFERENCES account(address), PRIMARY KEY (address, target)) STRICT;
-    CREATE INDEX IF NOT EXISTS alias_target ON alias(target);
-    CREATE TABLE IF NOT EXISTS audit (
-        id INTEGER PRIMARY KEY, time INTEGER NOT NULL, what TEXT NOT NULL) STRICT;
-    PRAGMA user_version = 1;";
-
-/// The newest schema this program knows.
-const SCHEMA_VERSION: i64 = 1;
-
 pub struct Database {
     connection: Connection,
     owner: Address,
@@ -34,17 +29,8 @@ type Outcome<T> = Result<T, Refusal>;
 impl Database {
     /// Opens or creates the database. `owner` is who gets mail for the required names.
     pub fn open(file: &Path, owner: Address) -> rusqlite::Result<Self> {
-        let connection = Connection::open(file)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > SCHEMA_VERSION {
-            return Err(rusqlite::Error::InvalidParameterName(format!(
-                "it was written by a newer Mailstead (schema {version}, this program knows {SCHEMA_VERSION})"
-            )));
-        }
-        connection.execute_batch(SCHEMA)?;
+        let mut connection = Connection::open(file)?;
+        schema::prepare(&mut connection)?;
         Ok(Self { connection, owner })
     }
 
@@ -102,7 +88,7 @@ impl Database {
         rows.map(|row| {
             let (address, admin, created) = row.map_err(Refusal::internal)?;
             let address = Address::parse(&address).map_err(Refusal::internal)?;
-            Ok(Account { address, admin, created: u64::try_from(created).unwrap_or(0) })
+            Ok(Account { address, admin, created: seconds(created) })
         })
         .collect()
     }
@@ -136,10 +122,9 @@ impl Database {
             let words = format!("{account} is an alias; remove it first: mailstead alias remove {account}");
             return Err(Refusal::new(Kind::Conflict, words));
         }
-        let created = i64::try_from(base::time::now_unix()).unwrap_or(0);
         let sql = "INSERT INTO account (address, hash, admin, created) VALUES (?1, ?2, ?3, ?4)";
         self.change(&format!("account {account} added"), |transaction| {
-            transaction.execute(sql, params![account.to_string(), hash, admin, created]).map(drop)
+            transaction.execute(sql, params![account.to_string(), hash, admin, now()]).map(drop)
         })
     }
 
@@ -164,10 +149,7 @@ impl Database {
                 return Err(Refusal::new(Kind::Conflict, words));
             }
         }
-        self.change(&format!("account {account} removed"), |transaction| {
-            transaction.execute("DELETE FROM alias WHERE target = ?1", [account.to_string()])?;
-            transaction.execute("DELETE FROM account WHERE address = ?1", [account.to_string()]).map(drop)
-        })
+        self.change(&format!("account {account} removed"), |transaction| removed::put_aside(transaction, &account))
     }
 
     /// Adds an alias, or replaces where it leads.
@@ -249,11 +231,10 @@ impl Database {
 
     /// One transaction with its line in the audit log.
     fn change(&mut self, what: &str, act: impl FnOnce(&rusqlite::Transaction) -> rusqlite::Result<()>) -> Outcome<()> {
-        let time = i64::try_from(base::time::now_unix()).unwrap_or(0);
         let commit = || {
             let transaction = self.connection.transaction()?;
             act(&transaction)?;
-            transaction.execute("INSERT INTO audit (time, what) VALUES (?1, ?2)", params![time, what])?;
+            transaction.execute("INSERT INTO audit (time, what) VALUES (?1, ?2)", params![now(), what])?;
             let oldest = "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1";
             transaction.execute(oldest, [MAX_AUDIT_LINES])?;
             transaction.commit()
@@ -262,6 +243,19 @@ impl Database {
         tracing::info!("{what}");
         Ok(())
     }
+}
+
+/// Seconds since 1970 as the tables keep them.
+fn now() -> i64 {
+    i64::try_from(base::time::now_unix()).unwrap_or(0)
+}
+
+fn seconds(kept: i64) -> u64 {
+    u64::try_from(kept).unwrap_or(0)
+}
+
+fn count(connection: &Connection, sql: &str, with: impl rusqlite::Params) -> Outcome<u64> {
+    connection.query_row(sql, with, |row| row.get(0)).map(seconds).map_err(Refusal::internal)
 }
 
 /// The account form of an address that is to be created; a tag in it is a mistake.

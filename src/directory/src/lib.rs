@@ -2,13 +2,15 @@
 //!
 //! Invariants:
 //! - Only this process opens `box.db`. A change is on the disk before it is confirmed.
-//! - A password is kept as an argon2id hash alone, and is compared in time that does not depend on whether the
-//!   account exists.
+//! - A chosen password is kept as an argon2id hash alone, and is compared in time that does not depend on whether the
+//!   account exists. App passwords are random, so that their SCRAM keys can be kept; they never open the panel.
+//! - A removed account can be brought back for 30 days, and is forgotten then.
 //! - Domains are not entered anywhere: they are those of the accounts and aliases.
 
 mod database;
 mod limits;
 mod password;
+mod scram;
 mod service;
 mod throttle;
 
@@ -37,6 +39,9 @@ pub async fn run(paths: Paths) -> Result<(), DirectoryError> {
         .map_err(|error| DirectoryError::Database(file.clone(), error))?;
     let service = Arc::new(service::Directory::new(database, file));
     tracing::info!("ready");
-    wire::serve(&paths, service).await?;
+    tokio::select! {
+        served = wire::serve(&paths, Arc::clone(&service)) => served?,
+        () = service.purge_daily() => {}
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Every bound of this room.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Shortest password a person may choose. NIST SP 800-63B asks for eight at least; mail is worth a few more.
@@ -10,6 +11,22 @@ pub const MAX_PASSWORD: usize = 256;
 pub const HASHES_AT_ONCE: usize = 2;
 /// Login attempts that may wait for their turn; more are told to come back.
 pub const HASHES_WAITING: usize = 64;
+
+/// Groups and characters of an app password: 28 characters, 138 bits. That is beyond all guessing, so that what is kept
+/// of it gives nothing away.
+pub const APP_PASSWORD_GROUPS: usize = 7;
+pub const APP_PASSWORD_GROUP: usize = 4;
+/// App passwords of one account. A person has a handful of devices; each SCRAM login is compared with every one.
+pub const MAX_APP_PASSWORDS: u64 = 50;
+/// Longest name of an app password, in characters: one line of a list.
+pub const MAX_APP_PASSWORD_NAME: usize = 64;
+/// PBKDF2 rounds of SCRAM: the least that RFC 7677 §4 allows. More would slow down guessing of weak passwords, and
+/// these are random. It never changes, since what is kept was made with it.
+pub const SCRAM_ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
+/// Octets of a SCRAM salt; the usual length.
+pub const SCRAM_SALT: usize = 16;
+/// Longest SCRAM AuthMessage: a name, two nonces and channel binding data, all bounded by the protocol room.
+pub const MAX_AUTH_MESSAGE: usize = 8 << 10;
 
 /// Failures from one network before it has to wait: a person mistypes, a program with an old password repeats.
 pub const FAILURES_PER_NETWORK: u32 = 10;
@@ -23,6 +40,10 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 pub const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 /// How long an address that has logged in to an account is trusted for that account.
 pub const REMEMBER_SUCCESS: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a refused login is kept waiting for its answer, so that guessing is slow from its first try.
+pub const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// The same for an address that is trusted and fails again and again: it is never turned away, so this is its brake.
+pub const PAUSE_WHEN_TRUSTED: Duration = Duration::from_secs(5);
 /// Networks and accounts remembered; the oldest make room.
 pub const MAX_REMEMBERED: usize = 20_000;
 
@@ -30,3 +51,11 @@ pub const MAX_REMEMBERED: usize = 20_000;
 pub const MAX_ALIAS_TARGETS: usize = 100;
 /// Lines of the audit log that are kept.
 pub const MAX_AUDIT_LINES: u32 = 10_000;
+/// How long a removed account can be brought back; as long as its mail is kept.
+pub const REMOVED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often removed accounts are looked through for those whose time is over.
+pub const PURGE_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Smallest quota: less than one large message would lock an account up.
+pub const MIN_QUOTA: u64 = 1 << 20;
+/// Largest quota: what SQLite's integers hold, some 9 exabytes.
+pub const MAX_QUOTA: u64 = i64::MAX as u64;

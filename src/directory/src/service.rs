@@ -1,21 +1,56 @@
 //! The directory's door: one `match` over its requests.
 
-use crate::database::Database;
-use crate::limits::{HASHES_AT_ONCE, HASHES_WAITING};
+use crate::database::{AppKeys, Database, has_the_form};
+use crate::limits::{HASHES_AT_ONCE, HASHES_WAITING, MAX_AUTH_MESSAGE, PURGE_EVERY, SCRAM_ITERATIONS};
 use crate::password;
+use crate::scram::Verifier;
 use crate::throttle::Throttle;
 use base::{Address, Role, Secret};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
-use wire::directory::{Authenticate, Login, Request};
+use std::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wire::directory::{
+    Authenticate, Login, Request, ScramChallenge, ScramLogin, ScramParameters, ScramVerify, Service,
+};
 use wire::doors::Snapshot;
 use wire::{Answer, Kind, Refusal, Serve};
 
-/// How long a refused login is kept waiting, so that guessing is slow from its first try.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Who wants in, from where, to what.
+struct Who {
+    /// What the login means; one that is no address at all is looked up, counted and refused like any other.
+    account: Option<Address>,
+    name: String,
+    service: Service,
+    client: IpAddr,
+}
+
+impl Who {
+    fn of(login: &str, service: Service, client: IpAddr) -> Self {
+        let account = Address::parse(login.trim()).ok().map(|address| address.account());
+        let name = account.as_ref().map_or_else(|| login.to_ascii_lowercase(), Address::to_string);
+        Self { account, name, service, client }
+    }
+}
+
+/// By which password a login was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proved {
+    Chosen,
+    /// The app password of this number.
+    App(i64),
+    Nothing,
+}
+
+/// The app password that this is. All are compared, whether one fits or not.
+fn fitting(password: &Secret, keys: &AppKeys) -> Option<i64> {
+    let given = Verifier::of(password.expose(), &keys.salt);
+    keys.verifiers.iter().fold(None, |found, (id, kept)| {
+        let fits = kept.is_same(&given);
+        found.or(fits.then_some(*id))
+    })
+}
 
 pub struct Directory {
     database: Mutex<Database>,
@@ -36,6 +71,16 @@ impl Directory {
         }
     }
 
+    /// Forgets removed accounts whose time is over: now, and then every day.
+    pub async fn purge_daily(&self) {
+        loop {
+            if let Err(error) = self.database().purge_removed() {
+                tracing::error!("removed accounts cannot be purged: {error}");
+            }
+            tokio::time::sleep(PURGE_EVERY).await;
+        }
+    }
+
     /// Queries take microseconds, changes one sync, so the lock is held on the runtime's threads.
     fn database(&self) -> MutexGuard<'_, Database> {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,45 +91,112 @@ impl Directory {
     }
 
     async fn authenticate(&self, ask: &Authenticate) -> Result<Login, Refusal> {
-        // A login that is no address at all is looked up, counted and refused like any other.
-        let account = Address::parse(ask.login.trim()).ok().map(|address| address.account());
-        let name = account.as_ref().map_or_else(|| ask.login.to_ascii_lowercase(), Address::to_string);
-        if let Some(wait) = self.throttle().wait(&name, ask.client, Instant::now()) {
-            tracing::info!("{:?} login to {name:?} from {} has to wait {wait:?}", ask.service, ask.client);
-            return Ok(Login::Throttled { retry_after_seconds: wait.as_secs().max(1) });
+        let who = Who::of(&ask.login, ask.service, ask.client);
+        if let Some(retry_after_seconds) = self.has_to_wait(&who) {
+            return Ok(Login::Throttled { retry_after_seconds });
         }
-        let Ok(_turn) = self.waiting.try_acquire() else {
-            return Err(Refusal::new(Kind::Busy, "too many logins at once; try again in a moment"));
+        let proved = {
+            let _turn = self.turn()?;
+            let kept = match &who.account {
+                Some(account) => self.database().hash(account)?,
+                None => None,
+            };
+            let app_keys = match ask.service == Service::Panel || !has_the_form(ask.password.expose()) {
+                true => None,
+                false => Some(self.database().app_keys(&who.name)?),
+            };
+            self.verify(ask.password.clone(), kept, app_keys).await?
         };
-        let kept = match &account {
-            Some(account) => self.database().hash(account)?,
-            None => None,
-        };
-        let right = self.verify(ask.password.clone(), kept).await?;
-        match account.filter(|_| right) {
-            Some(account) => self.granted(ask, account),
-            None => Ok(self.denied(ask, &name, ask.client).await),
+        match who.account.as_ref().filter(|_| proved != Proved::Nothing) {
+            Some(account) => {
+                let admin = self.granted(&who, account, proved)?;
+                Ok(Login::Granted { account: account.clone(), admin })
+            }
+            None => {
+                self.denied(&who).await;
+                Ok(Login::Denied)
+            }
         }
     }
 
-    fn granted(&self, ask: &Authenticate, account: Address) -> Result<Login, Refusal> {
-        self.throttle().succeeded(&account.to_string(), ask.client, Instant::now());
-        tracing::info!("{account} logged in ({:?}) from {}", ask.service, ask.client);
-        let admin = self.database().is_admin(&account)?;
-        Ok(Login::Granted { account, admin })
+    fn scram_challenge(&self, ask: &ScramChallenge) -> Result<ScramParameters, Refusal> {
+        let who = Who::of(&ask.login, Service::Imap, ask.client);
+        let salt = self.database().app_keys(&who.name)?.salt;
+        Ok(ScramParameters { salt, iterations: SCRAM_ITERATIONS.get() })
     }
 
-    async fn denied(&self, ask: &Authenticate, name: &str, client: IpAddr) -> Login {
-        self.throttle().failed(name, client, Instant::now());
-        tracing::info!("{:?} login to {name:?} from {client} refused", ask.service);
-        tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
-        Login::Denied
+    async fn scram_verify(&self, ask: &ScramVerify) -> Result<ScramLogin, Refusal> {
+        let who = Who::of(&ask.login, ask.service, ask.client);
+        if let Some(retry_after_seconds) = self.has_to_wait(&who) {
+            return Ok(ScramLogin::Throttled { retry_after_seconds });
+        }
+        let fits = ask.service != Service::Panel && ask.auth_message.len() <= MAX_AUTH_MESSAGE;
+        let keys = self.database().app_keys(&who.name)?.verifiers;
+        // All are compared, whether one fits or not.
+        let proved = keys.iter().fold(None, |found, (id, verifier)| {
+            let fits = verifier.is_proved(&ask.auth_message, &ask.client_proof);
+            found.or(fits.then_some((*id, verifier)))
+        });
+        let proved = proved.filter(|_| fits);
+        match who.account.as_ref().zip(proved) {
+            Some((account, (id, verifier))) => {
+                let admin = self.granted(&who, account, Proved::App(id))?;
+                let server_signature = verifier.server_signature(&ask.auth_message);
+                Ok(ScramLogin::Granted { account: account.clone(), admin, server_signature })
+            }
+            None => {
+                self.denied(&who).await;
+                Ok(ScramLogin::Denied)
+            }
+        }
     }
 
-    async fn verify(&self, password: Secret, kept: Option<String>) -> Result<bool, Refusal> {
+    /// Seconds until this login may be tried.
+    fn has_to_wait(&self, who: &Who) -> Option<u64> {
+        let wait = self.throttle().wait(&who.name, who.client, Instant::now())?;
+        tracing::info!("{:?} login to {:?} from {} has to wait {wait:?}", who.service, who.name, who.client);
+        Some(wait.as_secs().max(1))
+    }
+
+    /// A place in the queue for hashing. It is given up before a failure's pause, so that those who guess take no
+    /// place from those who know.
+    fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let busy = |_| Refusal::new(Kind::Busy, "too many logins at once; try again in a moment");
+        self.waiting.try_acquire().map_err(busy)
+    }
+
+    /// Notes a success. Returns whether the account is an admin's.
+    fn granted(&self, who: &Who, account: &Address, proved: Proved) -> Result<bool, Refusal> {
+        self.throttle().succeeded(&who.name, who.client, Instant::now());
+        tracing::info!("{account} logged in ({:?}) from {}", who.service, who.client);
+        let database = self.database();
+        if let Proved::App(id) = proved {
+            database.app_password_used(id)?;
+        }
+        database.is_admin(account)
+    }
+
+    /// Notes a failure and holds its answer back.
+    async fn denied(&self, who: &Who) {
+        let pause = self.throttle().failed(&who.name, who.client, Instant::now());
+        tracing::info!("{:?} login to {:?} from {} refused", who.service, who.name, who.client);
+        tokio::time::sleep(pause).await;
+    }
+
+    async fn verify(
+        &self,
+        password: Secret,
+        kept: Option<String>,
+        app_keys: Option<AppKeys>,
+    ) -> Result<Proved, Refusal> {
         let _slot = self.hashing.acquire().await.map_err(Refusal::internal)?;
-        let verified = tokio::task::spawn_blocking(move || password::verify(&password, kept.as_deref())).await;
-        verified.map_err(Refusal::internal)
+        let verified = tokio::task::spawn_blocking(move || {
+            if let Some(id) = app_keys.and_then(|keys| fitting(&password, &keys)) {
+                return Proved::App(id);
+            }
+            if password::verify(&password, kept.as_deref()) { Proved::Chosen } else { Proved::Nothing }
+        });
+        verified.await.map_err(Refusal::internal)
     }
 
     async fn hash(&self, password: Secret) -> Result<String, Refusal> {
@@ -107,6 +219,14 @@ impl Serve for Directory {
         match request {
             Request::Resolve(ask) => ask.answer(self.database().resolve(&ask.address)?),
             Request::Authenticate(ask) => ask.answer(self.authenticate(&ask).await?),
+            Request::ScramChallenge(ask) => ask.answer(self.scram_challenge(&ask)?),
+            Request::ScramVerify(ask) => ask.answer(self.scram_verify(&ask).await?),
+            Request::ScramOffered(ask) => ask.answer(self.database().has_app_passwords()?),
+            Request::AddAppPassword(ask) => ask.answer(self.database().add_app_password(&ask.account, &ask.name)?),
+            Request::AppPasswords(ask) => ask.answer(self.database().app_passwords(&ask.account)?),
+            Request::RemoveAppPassword(ask) => {
+                ask.answer(self.database().remove_app_password(&ask.account, &ask.name)?)
+            }
             Request::MaySend(ask) => ask.answer(self.database().may_send(&ask.account, &ask.sender)?),
             Request::Domains(ask) => ask.answer(self.database().domains()?.into_iter().collect()),
             Request::Accounts(ask) => ask.answer(self.database().accounts()?),
@@ -119,6 +239,11 @@ impl Serve for Directory {
                 ask.answer(self.database().set_hash(&ask.account, &hash)?)
             }
             Request::RemoveAccount(ask) => ask.answer(self.database().remove_account(&ask.account)?),
+            Request::RemovedAccounts(ask) => ask.answer(self.database().removed_accounts()?),
+            Request::RestoreAccount(ask) => ask.answer(self.database().restore_account(&ask.account)?),
+            Request::SetQuota(ask) => ask.answer(self.database().set_quota(&ask.scope, ask.bytes)?),
+            Request::Quotas(ask) => ask.answer(self.database().quotas()?),
+            Request::QuotaOf(ask) => ask.answer(self.database().quota_of(&ask.account)?),
             Request::AddAlias(ask) => ask.answer(self.database().add_alias(&ask.address, &ask.targets)?),
             Request::RemoveAlias(ask) => ask.answer(self.database().remove_alias(&ask.address)?),
             Request::Aliases(ask) => ask.answer(self.database().aliases()?),

@@ -2,12 +2,14 @@
 //!
 //! Two counters: failures from a network (an IPv4 address, an IPv6 /64), and failures for an account. Past its limit a
 //! counter imposes waits that double up to [`LONGEST_WAIT`]. An address that has lately logged in to an account is
-//! exempt from that account's counter, so strangers cannot shut the owner out; loopback is never counted, since
-//! behind it stand the panel and the box's own programs, which count for themselves.
+//! trusted for that account and exempt from both: neither strangers nor an old password in another device of the house
+//! can shut the owner out. What brakes guessing from there is that each refusal is held back, longer once it fails
+//! again and again. Loopback is never counted, since behind it stand the panel and the box's own programs, which count
+//! for themselves.
 
 use crate::limits::{
     FAILURES_PER_ACCOUNT, FAILURES_PER_NETWORK, FIRST_WAIT, FORGET_AFTER, LONGEST_WAIT, MAX_REMEMBERED,
-    REMEMBER_SUCCESS,
+    PAUSE_AFTER_FAILURE, PAUSE_WHEN_TRUSTED, REMEMBER_SUCCESS,
 };
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -42,21 +44,30 @@ impl Throttle {
         if client.to_canonical().is_loopback() {
             return None;
         }
-        let network = network(client);
-        let trusted = self
-            .successes
-            .get(&(login.to_owned(), network))
-            .is_some_and(|when| now.saturating_duration_since(*when) < REMEMBER_SUCCESS);
-        let by_network = self.networks.get(&network).and_then(|failures| failures.wait(FAILURES_PER_NETWORK, now));
+        if self.is_trusted(login, client, now) {
+            return None;
+        }
+        let by_network =
+            self.networks.get(&network(client)).and_then(|failures| failures.wait(FAILURES_PER_NETWORK, now));
         let by_account = self.accounts.get(login).and_then(|failures| failures.wait(FAILURES_PER_ACCOUNT, now));
-        by_network.max(by_account.filter(|_| !trusted))
+        by_network.max(by_account)
     }
 
-    pub fn failed(&mut self, login: &str, client: IpAddr, now: Instant) {
+    /// Counts a failure. Returns how long its answer is to be held back.
+    pub fn failed(&mut self, login: &str, client: IpAddr, now: Instant) -> Duration {
         count(&mut self.accounts, login.to_owned(), now);
-        if !client.to_canonical().is_loopback() {
-            count(&mut self.networks, network(client), now);
+        if client.to_canonical().is_loopback() {
+            return PAUSE_AFTER_FAILURE;
         }
+        let network = network(client);
+        count(&mut self.networks, network, now);
+        let often = self.networks.get(&network).is_some_and(|failures| failures.count >= FAILURES_PER_NETWORK);
+        if often && self.is_trusted(login, client, now) { PAUSE_WHEN_TRUSTED } else { PAUSE_AFTER_FAILURE }
+    }
+
+    fn is_trusted(&self, login: &str, client: IpAddr, now: Instant) -> bool {
+        let success = self.successes.get(&(login.to_owned(), network(client)));
+        success.is_some_and(|when| now.saturating_duration_since(*when) < REMEMBER_SUCCESS)
     }
 
     pub fn succeeded(&mut self, login: &str, client: IpAddr, now: Instant) {
@@ -131,6 +142,23 @@ mod tests {
         }
         assert_eq!(throttle.wait("ann", home, now), None);
         assert!(throttle.wait("ann", address("203.0.113.9"), now).is_some());
+    }
+
+    #[test]
+    fn an_old_password_in_one_device_does_not_shut_out_the_others_of_the_house() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let home = address("192.0.2.1");
+        throttle.succeeded("ann", home, now);
+        assert_eq!(throttle.failed("ann", home, now), PAUSE_AFTER_FAILURE);
+        for _ in 0..100 {
+            throttle.failed("ann", home, now);
+        }
+        assert_eq!(throttle.wait("ann", home, now), None);
+        assert_eq!(throttle.failed("ann", home, now), PAUSE_WHEN_TRUSTED);
+        assert!(throttle.wait("bob", home, now).is_some(), "trust is for one account");
+        throttle.succeeded("ann", home, now);
+        assert_eq!(throttle.wait("bob", home, now), None);
+        assert!(throttle.wait("ann", address("192.0.2.2"), now).is_some(), "and for one address");
     }
 
     #[test]

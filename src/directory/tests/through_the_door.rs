@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 use wire::Client;
 use wire::directory::{
-    AddAccount, AddAlias, Aliases, Authenticate, Domains, Login, MaySend, RemoveAccount, RemoveAlias, Resolution,
-    Resolve, Service,
+    AccountQuota, AddAccount, AddAlias, AddAppPassword, Aliases, AppPasswords, Authenticate, Domains, Login, MaySend,
+    QuotaOf, QuotaScope, Quotas, RemoveAccount, RemoveAlias, RemoveAppPassword, RemovedAccounts, Resolution, Resolve,
+    RestoreAccount, ScramChallenge, ScramLogin, ScramOffered, ScramVerify, Service, SetQuota,
 };
 
 fn address(text: &str) -> Address {
@@ -39,10 +40,39 @@ async fn running() -> Running {
 }
 
 async fn login(client: &Client, name: &str, password: &str, from: &str) -> Login {
+    login_to(client, Service::Imap, name, password, from).await
+}
+
+async fn login_to(client: &Client, service: Service, name: &str, password: &str, from: &str) -> Login {
     let from: IpAddr = from.parse().unwrap();
-    let ask =
-        Authenticate { login: name.into(), password: Secret::new(password), service: Service::Imap, client: from };
+    let ask = Authenticate { login: name.into(), password: Secret::new(password), service, client: from };
     client.ask(&ask).await.unwrap()
+}
+
+async fn app_password(client: &Client, name: &str) -> Secret {
+    client.ask(&AddAppPassword { account: address("ann@example.org"), name: name.into() }).await.unwrap()
+}
+
+/// The client's side of an exchange (RFC 5802 §3). Returns the outcome and the signature that the server is to show.
+async fn scram(client: &Client, name: &str, password: &str, from: &str) -> (ScramLogin, Vec<u8>) {
+    let from: IpAddr = from.parse().unwrap();
+    let begun = client.ask(&ScramChallenge { login: name.into(), client: from }).await.unwrap();
+    let mac = |key: &[u8], data: &[u8]| {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
+        aws_lc_rs::hmac::sign(&key, data).as_ref().to_vec()
+    };
+    let mut salted = [0; 32];
+    let rounds = begun.iterations.try_into().unwrap();
+    let algorithm = aws_lc_rs::pbkdf2::PBKDF2_HMAC_SHA256;
+    aws_lc_rs::pbkdf2::derive(algorithm, rounds, &begun.salt, password.as_bytes(), &mut salted);
+    let auth_message = format!("n={name},r=abc,r=abcdef,s=…,i={},c=biws,r=abcdef", begun.iterations);
+    let client_key = mac(&salted, b"Client Key");
+    let stored_key = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &client_key);
+    let signature = mac(stored_key.as_ref(), auth_message.as_bytes());
+    let client_proof = client_key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
+    let expected = mac(&mac(&salted, b"Server Key"), auth_message.as_bytes());
+    let ask = ScramVerify { login: name.into(), auth_message, client_proof, service: Service::Imap, client: from };
+    (client.ask(&ask).await.unwrap(), expected)
 }
 
 async fn resolve(client: &Client, to: &str) -> Resolution {
@@ -113,4 +143,185 @@ async fn an_owners_mistakes_are_told_in_a_sentence_and_change_nothing() {
         assert!(told.contains(words), "{told}");
     }
     assert_eq!(resolve(client, "bob@example.org").await, Resolution::Unknown);
+}
+
+#[tokio::test]
+async fn an_app_password_opens_everything_but_the_panel() {
+    let box_ = running().await;
+    let (client, ann) = (&box_.client, address("ann@example.org"));
+    let (phone, laptop) = (app_password(client, "phone").await, app_password(client, " laptop ").await);
+    let granted = Login::Granted { account: ann.clone(), admin: true };
+    for service in [Service::Imap, Service::Pop3, Service::ManageSieve, Service::Submission] {
+        for password in [&phone, &laptop] {
+            assert_eq!(login_to(client, service, "Ann@example.org", password.expose(), "192.0.2.1").await, granted);
+        }
+    }
+    let panel = login_to(client, Service::Panel, "ann@example.org", phone.expose(), "192.0.2.1").await;
+    assert_eq!(panel, Login::Denied);
+    let panel = login_to(client, Service::Panel, "ann@example.org", "ann's own password", "192.0.2.1").await;
+    assert_eq!(panel, granted);
+
+    let listed = client.ask(&AppPasswords { account: ann.clone() }).await.unwrap();
+    assert_eq!(listed.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["laptop", "phone"]);
+    assert!(listed.iter().all(|kept| kept.last_used.is_some_and(|day| day % 86_400 == 0 && day <= kept.created)));
+    client.ask(&RemoveAppPassword { account: ann.clone(), name: "phone".into() }).await.unwrap();
+    assert_eq!(login(client, "ann@example.org", phone.expose(), "192.0.2.1").await, Login::Denied);
+    assert_eq!(login(client, "ann@example.org", laptop.expose(), "192.0.2.1").await, granted);
+}
+
+#[tokio::test]
+async fn scram_lets_in_by_any_app_password_and_by_no_other() {
+    let box_ = running().await;
+    let (client, ann) = (&box_.client, address("ann@example.org"));
+    assert!(!client.ask(&ScramOffered {}).await.unwrap());
+    let (phone, laptop) = (app_password(client, "phone").await, app_password(client, "laptop").await);
+    assert!(client.ask(&ScramOffered {}).await.unwrap());
+    for password in [&phone, &laptop] {
+        let (outcome, expected) = scram(client, "ann@example.org", password.expose(), "192.0.2.1").await;
+        let granted = ScramLogin::Granted { account: ann.clone(), admin: true, server_signature: expected };
+        assert_eq!(outcome, granted);
+    }
+    for (name, password) in
+        [("ann@example.org", "ann's own password"), ("zoe@example.org", phone.expose()), ("ann", phone.expose())]
+    {
+        assert_eq!(scram(client, name, password, "192.0.2.1").await.0, ScramLogin::Denied, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_scram_challenge_does_not_tell_who_exists() {
+    let box_ = running().await;
+    let client = &box_.client;
+    let challenge = async |name: &str| {
+        client.ask(&ScramChallenge { login: name.into(), client: "192.0.2.1".parse().unwrap() }).await.unwrap()
+    };
+    let without = challenge("ann@example.org").await;
+    app_password(client, "phone").await;
+    let (ann, zoe) = (challenge("ann@example.org").await, challenge("zoe@example.org").await);
+    assert_eq!(challenge("ANN+tag@example.org").await, ann);
+    assert_eq!(challenge("zoe@example.org").await, zoe);
+    assert_eq!((ann.iterations, ann.salt.len()), (zoe.iterations, zoe.salt.len()));
+    assert!(ann.salt != zoe.salt && without.salt != ann.salt && challenge("no address").await.salt != zoe.salt);
+}
+
+#[tokio::test]
+async fn guessing_by_scram_is_slowed_like_guessing_by_password() {
+    let box_ = running().await;
+    let client = box_.client.clone();
+    let mut guesses = tokio::task::JoinSet::new();
+    for guess in 0..12 {
+        let client = client.clone();
+        guesses.spawn(async move { scram(&client, "ann@example.org", &format!("guess {guess}"), "203.0.113.7").await });
+    }
+    guesses.join_all().await;
+    assert!(matches!(login(&client, "ann@example.org", "x", "203.0.113.7").await, Login::Throttled { .. }));
+    let (outcome, _) = scram(&client, "ann@example.org", "x", "203.0.113.7").await;
+    assert!(matches!(outcome, ScramLogin::Throttled { retry_after_seconds } if retry_after_seconds > 0));
+}
+
+#[tokio::test]
+async fn an_app_password_has_a_name_of_its_own_and_a_bound() {
+    let box_ = running().await;
+    let ann = address("ann@example.org");
+    let add = async |name: &str| box_.client.ask(&AddAppPassword { account: ann.clone(), name: name.into() }).await;
+    add("phone").await.unwrap();
+    for (name, words) in [("phone", "already"), (" ", "device"), ("a\nb", "device"), (&"x".repeat(65), "device")] {
+        let told = add(name).await.unwrap_err().to_string();
+        assert!(told.contains(words), "{told}");
+    }
+    for device in 1..50 {
+        add(&format!("device {device}")).await.unwrap();
+    }
+    assert!(add("one more").await.unwrap_err().to_string().contains("50 app passwords"));
+    let gone = RemoveAppPassword { account: ann.clone(), name: "tablet".into() };
+    assert!(box_.client.ask(&gone).await.unwrap_err().to_string().contains("no app password"));
+}
+
+#[tokio::test]
+async fn an_accounts_own_quota_goes_before_the_default_and_its_domains_stands_beside_it() {
+    let box_ = running().await;
+    let (client, ann) = (&box_.client, address("ann@example.org"));
+    let of_ann = async || client.ask(&QuotaOf { account: address("Ann+x@example.org") }).await.unwrap();
+    let set = async |scope: QuotaScope, bytes: Option<u64>| client.ask(&SetQuota { scope, bytes }).await;
+    assert_eq!(of_ann().await, AccountQuota::default());
+    let domain = QuotaScope::Domain(ann.domain().clone());
+    set(QuotaScope::Account(ann.clone()), Some(3 << 30)).await.unwrap();
+    set(domain.clone(), Some(20 << 30)).await.unwrap();
+    set(QuotaScope::Default, Some(5 << 30)).await.unwrap();
+    set(QuotaScope::Default, Some(6 << 30)).await.unwrap();
+    assert_eq!(of_ann().await, AccountQuota { account_bytes: Some(3 << 30), domain_bytes: Some(20 << 30) });
+    let scopes: Vec<_> = client.ask(&Quotas {}).await.unwrap().into_iter().map(|rule| rule.scope).collect();
+    assert_eq!(scopes, [QuotaScope::Default, domain.clone(), QuotaScope::Account(ann.clone())]);
+
+    set(QuotaScope::Account(ann.clone()), None).await.unwrap();
+    set(domain, None).await.unwrap();
+    assert_eq!(of_ann().await, AccountQuota { account_bytes: Some(6 << 30), domain_bytes: None });
+    for (scope, bytes, words) in [
+        (QuotaScope::Account(address("zoe@example.org")), Some(5 << 30), "no account"),
+        (QuotaScope::Domain(Domain::parse("elsewhere.org").unwrap()), Some(5 << 30), "elsewhere.org"),
+        (QuotaScope::Account(ann.clone()), None, "no quota"),
+        (QuotaScope::Default, Some(5), "at least"),
+        (QuotaScope::Default, Some(u64::MAX), "at most"),
+    ] {
+        let told = set(scope, bytes).await.unwrap_err().to_string();
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_removed_account_comes_back_with_its_password_quota_and_aliases() {
+    let box_ = running().await;
+    let (client, ann, bob) = (&box_.client, address("ann@example.org"), address("bob@example.org"));
+    let add = |password: &str| AddAccount { address: bob.clone(), password: Secret::new(password), admin: false };
+    client.ask(&add("bob's own password")).await.unwrap();
+    for alias in ["sales@example.org", "team@example.org"] {
+        let targets = vec![ann.clone(), bob.clone()];
+        client.ask(&AddAlias { address: address(alias), targets }).await.unwrap();
+    }
+    client.ask(&SetQuota { scope: QuotaScope::Account(bob.clone()), bytes: Some(5 << 30) }).await.unwrap();
+    client.ask(&RemoveAccount { account: bob.clone() }).await.unwrap();
+    client.ask(&RemoveAlias { address: address("team@example.org") }).await.unwrap();
+    assert_eq!(login(client, "bob@example.org", "bob's own password", "192.0.2.1").await, Login::Denied);
+    assert_eq!(resolve(client, "sales@example.org").await, Resolution::Accounts(vec![ann.clone()]));
+    assert!(client.ask(&Quotas {}).await.unwrap().is_empty());
+    let removed = client.ask(&RemovedAccounts {}).await.unwrap();
+    assert_eq!((removed.len(), removed[0].purged - removed[0].removed), (1, 30 * 86_400));
+
+    // Somebody else has the address meanwhile.
+    client.ask(&add("another one's password")).await.unwrap();
+    let restore = RestoreAccount { account: bob.clone() };
+    assert!(client.ask(&restore).await.unwrap_err().to_string().contains("given to a new account meanwhile"));
+    client.ask(&RemoveAccount { account: bob.clone() }).await.unwrap();
+    client.ask(&restore).await.unwrap();
+
+    client.ask(&RemoveAccount { account: bob.clone() }).await.unwrap();
+    assert_eq!(client.ask(&RemovedAccounts {}).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_brought_back_is_as_it_was() {
+    let box_ = running().await;
+    let (client, ann, bob) = (&box_.client, address("ann@example.org"), address("bob@example.org"));
+    let password = Secret::new("bob's own password");
+    client.ask(&AddAccount { address: bob.clone(), password, admin: true }).await.unwrap();
+    for alias in ["sales@example.org", "team@example.org"] {
+        let targets = vec![ann.clone(), bob.clone()];
+        client.ask(&AddAlias { address: address(alias), targets }).await.unwrap();
+    }
+    client.ask(&SetQuota { scope: QuotaScope::Account(bob.clone()), bytes: Some(5 << 30) }).await.unwrap();
+    let phone = AddAppPassword { account: bob.clone(), name: "phone".into() };
+    let phone = client.ask(&phone).await.unwrap();
+    client.ask(&RemoveAccount { account: bob.clone() }).await.unwrap();
+    client.ask(&RemoveAlias { address: address("team@example.org") }).await.unwrap();
+
+    let restored = client.ask(&RestoreAccount { account: bob.clone() }).await.unwrap();
+    assert_eq!(restored.aliases, [address("sales@example.org")]);
+    let granted = Login::Granted { account: bob.clone(), admin: true };
+    assert_eq!(login(client, "bob@example.org", "bob's own password", "192.0.2.1").await, granted);
+    assert_eq!(login(client, "bob@example.org", phone.expose(), "192.0.2.1").await, Login::Denied);
+    assert_eq!(resolve(client, "sales@example.org").await, Resolution::Accounts(vec![ann, bob.clone()]));
+    assert_eq!(client.ask(&QuotaOf { account: bob.clone() }).await.unwrap().account_bytes, Some(5 << 30));
+    assert!(client.ask(&RemovedAccounts {}).await.unwrap().is_empty());
+    let again = client.ask(&RestoreAccount { account: bob }).await.unwrap_err().to_string();
+    assert!(again.contains("last 30 days"), "{again}");
 }

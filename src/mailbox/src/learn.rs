@@ -44,7 +44,8 @@ impl Learner {
 async fn learn(client: &wire::Client, lesson: Lesson) {
     let Lesson { address, account, folder, uid, spam } = lesson;
     let message = blocking::on(&account, move |account| {
-        let small = account.details(folder, &[uid], false)?.first().is_some_and(|m| m.size <= limits::LEARN_MESSAGE);
+        let image = account.image(folder)?;
+        let small = image.by_uid(uid).is_some_and(|row| u64::from(row.size) <= limits::LEARN_MESSAGE);
         if small { account.read(folder, uid).map(Some) } else { Ok(None) }
     });
     match message.await {

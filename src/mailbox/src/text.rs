@@ -29,11 +29,6 @@ pub fn sent_on(message: &[u8]) -> Option<Date> {
     Date::new(i16::try_from(date.year).ok()?, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
 }
 
-/// The moment of a Date field's value, in seconds since 1970.
-pub fn sent_at(value: &[u8]) -> Option<i64> {
-    DateTime::parse_rfc822(std::str::from_utf8(value).ok()?).filter(DateTime::is_valid).map(|date| date.to_timestamp())
-}
-
 /// A header value with its encoded words undone.
 pub fn decoded_value(value: &[u8]) -> String {
     // Most have none, and parsing costs.

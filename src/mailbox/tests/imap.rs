@@ -40,24 +40,24 @@ async fn the_folders_of_a_new_account_say_what_they_are_for() {
     let running = running().await;
     let mut imap = Imap::login(&running, "ann@example.org").await;
     let list = imap.ok("LIST \"\" *").await;
-    assert!(list.contains(&"* LIST (\\HasNoChildren \\Junk) \".\" Junk".to_owned()), "{list:#?}");
+    assert!(list.contains(&"* LIST (\\HasNoChildren \\Junk) \"/\" Junk".to_owned()), "{list:#?}");
     assert_eq!(list.len(), 7);
-    imap.ok("CREATE Work.2026.").await;
+    imap.ok("CREATE Work/2026/").await;
     imap.ok("CREATE \"Entw&APw-rfe\"").await;
     assert!(imap.command("CREATE Work").await[0].starts_with("NO [ALREADYEXISTS]"));
-    assert!(has(&imap.ok("LIST \"\" %").await, "* LIST (\\HasChildren) \".\" Work"));
+    assert!(has(&imap.ok("LIST \"\" %").await, "* LIST (\\HasChildren) \"/\" Work"));
     assert!(has(&imap.ok("LIST \"\" \"Entw*\"").await, "Entw&APw-rfe"));
-    imap.ok("SUBSCRIBE Work.2026").await;
-    assert!(has(&imap.ok("LSUB \"\" %").await, "* LSUB (\\Noselect) \".\" Work"));
+    imap.ok("SUBSCRIBE Work/2026").await;
+    assert!(has(&imap.ok("LSUB \"\" %").await, "* LSUB (\\Noselect) \"/\" Work"));
     let extended = imap.ok("LIST (SUBSCRIBED) \"\" * RETURN (CHILDREN SPECIAL-USE STATUS (MESSAGES))").await;
-    assert!(has(&extended, "\\Subscribed) \".\" Work.2026") && has(&extended, "* STATUS Trash (MESSAGES 0)"));
+    assert!(has(&extended, "\\Subscribed) \"/\" Work/2026") && has(&extended, "* STATUS Trash (MESSAGES 0)"));
     imap.ok("RENAME Work Play").await;
-    imap.ok("STATUS Play.2026 (UIDVALIDITY UIDNEXT UNSEEN)").await;
+    imap.ok("STATUS Play/2026 (UIDVALIDITY UIDNEXT UNSEEN)").await;
     imap.ok("DELETE Play").await;
     assert!(has(&imap.ok("LIST \"\" Play").await, "\\NonExistent"));
     assert!(imap.command("SELECT Play").await[0].starts_with("NO [NONEXISTENT]"));
     assert!(imap.command("DELETE INBOX").await[0].starts_with("NO [CANNOT]"));
-    assert!(imap.command("CREATE a/../b").await[0].starts_with("NO [CANNOT]"));
+    assert!(imap.command("CREATE a//b").await[0].starts_with("NO [CANNOT]"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

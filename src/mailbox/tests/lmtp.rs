@@ -151,16 +151,16 @@ async fn a_kill_during_deliveries_loses_nothing_that_was_acknowledged() {
 fn check_after_kill(paths: &base::Paths, acknowledged: &[String], seen: &mut HashSet<(u32, String)>) {
     let account = store::Account::open(&paths.account(&address("ann@example.org"))).unwrap();
     let inbox = account.folder(&store::FolderName::inbox()).unwrap().unwrap();
-    let rows = account.select(inbox.id, false).unwrap().rows;
-    let uids: Vec<_> = rows.iter().map(|row| row.uid).collect();
+    assert_eq!(account.fsck(false).unwrap(), []);
+    let rows: Vec<_> = account.select(inbox.id, false).unwrap().image.rows().cloned().collect();
     let mut kept: HashSet<String> = HashSet::new();
-    for details in account.details(inbox.id, &uids, true).unwrap() {
-        let id = details.parsed.unwrap().envelope.message_id.clone().unwrap();
+    for (row, parsed) in rows.iter().zip(account.parsed(inbox.id, &rows).unwrap()) {
+        let id = parsed.unwrap().envelope.message_id.clone().unwrap();
         let id = String::from_utf8(id).unwrap();
         assert!(kept.insert(id.clone()), "{id} is there twice");
-        let before = seen.iter().find(|(uid, _)| *uid == details.uid.0);
-        assert!(before.is_none_or(|(_, other)| *other == id), "UID {} was handed out twice", details.uid.0);
-        seen.insert((details.uid.0, id));
+        let before = seen.iter().find(|(uid, _)| *uid == row.uid.0);
+        assert!(before.is_none_or(|(_, other)| *other == id), "UID {} was handed out twice", row.uid.0);
+        seen.insert((row.uid.0, id));
     }
     let lost: Vec<_> = acknowledged.iter().filter(|id| !kept.contains(*id)).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");

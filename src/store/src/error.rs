@@ -25,6 +25,10 @@ pub enum StoreError {
     BelowItself(FolderName),
     #[error("an account cannot have more than {} folders", crate::limits::FOLDERS)]
     TooManyFolders,
+    #[error("{what} cannot be larger than {most} octets")]
+    TooLarge { what: &'static str, most: usize },
+    #[error("there cannot be more than {most} {what}")]
+    TooMany { what: &'static str, most: usize },
     #[error("the message was removed meanwhile")]
     NoMessage,
     #[error("the folder has used all its UIDs; make a new one and move the mail there")]

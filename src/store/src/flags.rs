@@ -3,6 +3,7 @@
 use crate::limits;
 use std::fmt;
 use std::ops::BitOr;
+use std::sync::Arc;
 
 /// The permanent system flags.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -79,8 +80,9 @@ impl fmt::Debug for Flags {
 }
 
 /// A message's keywords: no duplicates whatever the case, sorted, each an atom of at most [`limits::KEYWORD`] octets.
+/// Cheap to clone: sessions share them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Keywords(String);
+pub struct Keywords(Option<Arc<str>>);
 
 impl Keywords {
     /// Those of `names` that may be keywords, up to [`limits::KEYWORDS`].
@@ -93,15 +95,15 @@ impl Keywords {
             }
         }
         kept.sort_unstable();
-        Self(kept.join(" "))
+        Self::from_sql(&kept.join(" "))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.split(' ').filter(|name| !name.is_empty())
+        self.sql().split(' ').filter(|name| !name.is_empty())
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -117,11 +119,11 @@ impl Keywords {
     }
 
     pub(crate) fn sql(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 
-    pub(crate) fn from_sql(text: String) -> Keywords {
-        Keywords(text)
+    pub(crate) fn from_sql(text: &str) -> Keywords {
+        Keywords((!text.is_empty()).then(|| text.into()))
     }
 }
 

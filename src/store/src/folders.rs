@@ -2,14 +2,12 @@
 
 use crate::account::{Account, Inner};
 use crate::error::{StoreError, at};
-use crate::flags::Flags;
 use crate::index::Commit;
 use crate::name::FolderName;
-use crate::types::{FolderId, ModSeq, Uid, UidValidity};
-use crate::{limits, maildir, reconcile};
+use crate::types::{Counts, FolderId, ModSeq, Uid, UidValidity};
+use crate::{kept, limits, maildir, messages, reconcile};
 use base::durable;
 use rusqlite::{OptionalExtension, Row};
-use std::fs;
 
 /// What a folder is for (RFC 6154 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +56,10 @@ pub struct Folder {
 #[derive(Debug, Clone)]
 pub struct Status {
     pub folder: Folder,
-    pub messages: u32,
-    pub recent: u32,
-    pub unseen: u32,
+    pub counts: Counts,
+    pub recent: u64,
     pub uid_next: Uid,
     pub highest: ModSeq,
-    /// Octets of all messages.
-    pub bytes: u64,
 }
 
 const COLUMNS: &str = "SELECT id, name, validity, special FROM folders";
@@ -109,7 +104,7 @@ impl Account {
         inner.find_folder(name)?.ok_or_else(|| StoreError::NoFolder(name.clone()))
     }
 
-    /// Removes a folder with its messages; folders below it stay.
+    /// Removes a folder; folders below it stay. Its messages are kept back for a while.
     pub fn delete_folder(&self, name: &FolderName) -> Result<(), StoreError> {
         if name.is_inbox() {
             return Err(StoreError::Inbox("deleted"));
@@ -120,9 +115,10 @@ impl Account {
         // Renamed first, so that a removal that is cut short does not come back as a folder with half of its mail.
         let doomed =
             inner.maildir.join(format!("{}{}-{}", reconcile::DOOMED, folder.validity.0, base::time::now_unix()));
+        let entries = inner.entries(folder.id)?;
         durable::rename(&path, &doomed).map_err(at(&path))?;
-        inner.forget_folder(folder.id)?;
-        fs::remove_dir_all(&doomed).map_err(at(&doomed))?;
+        inner.forget_folder(&folder, &entries)?;
+        kept::keep_folder(&mut inner, &doomed, name)?;
         self.announce(&inner);
         Ok(())
     }
@@ -160,7 +156,7 @@ impl Account {
         let gone = |name: &FolderName| StoreError::NoFolder(name.clone());
         let source = self.folder(from)?.ok_or_else(|| gone(from))?;
         let target = self.folder(to)?.ok_or_else(|| gone(to))?;
-        let uids: Vec<Uid> = self.select(source.id, false)?.rows.into_iter().map(|row| row.uid).collect();
+        let uids: Vec<Uid> = self.select(source.id, false)?.image.rows().map(|row| row.uid).collect();
         self.transfer(source.id, &uids, target.id, true).map(|_| ())
     }
 
@@ -188,24 +184,23 @@ impl Account {
         if reconcile::folder_if_touched(&mut inner, folder.id)? {
             self.announce(&inner);
         }
-        let sql = "SELECT count(*), coalesce(sum(flags & ?2 = 0), 0), coalesce(sum(size), 0),
-                coalesce(sum(uid >= (SELECT recent_from FROM folders WHERE id = ?1)), 0)
-            FROM messages WHERE folder = ?1";
-        let (messages, unseen, bytes, recent) =
-            inner.conn.prepare_cached(sql)?.query_row((folder.id.0, Flags::SEEN.sql()), |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get(3)?))
-            })?;
+        let counts = inner.counts(folder.id)?;
+        let sql = "SELECT count(*) FROM messages WHERE folder = ?1
+            AND uid >= (SELECT recent_from FROM folders WHERE id = ?1)";
+        let recent: i64 = inner.conn.prepare_cached(sql)?.query_row([folder.id.0], |row| row.get(0))?;
         let (uid_next, highest) = (inner.uid_next(folder.id)?, inner.state(folder.id)?.highest);
-        let bytes = u64::try_from(bytes).unwrap_or(0);
-        Ok(Status { folder, messages, recent, unseen, uid_next, highest, bytes })
+        Ok(Status { folder, counts, recent: u64::try_from(recent).unwrap_or(0), uid_next, highest })
     }
 
     /// Messages and octets of the whole account.
     pub fn usage(&self) -> Result<(u64, u64), StoreError> {
-        let inner = self.lock()?;
-        let sql = "SELECT count(*), coalesce(sum(size), 0) FROM messages";
-        let (count, bytes): (i64, i64) = inner.conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok((u64::try_from(count).unwrap_or(0), u64::try_from(bytes).unwrap_or(0)))
+        let mut inner = self.lock()?;
+        let mut total = (0, 0);
+        for id in inner.folders.keys().copied().collect::<Vec<_>>() {
+            let counts = inner.counts(id)?;
+            total = (total.0 + counts.messages, total.1 + counts.bytes);
+        }
+        Ok(total)
     }
 }
 
@@ -216,12 +211,17 @@ impl Inner {
         Ok(folders.collect::<Result<_, _>>()?)
     }
 
+    pub fn folder_by_id(&self, id: FolderId) -> Result<Folder, StoreError> {
+        let mut statement = self.conn.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?;
+        statement.query_row([id.0], read_folder).optional()?.ok_or(StoreError::FolderGone)
+    }
+
     pub fn find_folder(&self, name: &FolderName) -> Result<Option<Folder>, StoreError> {
         let mut statement = self.conn.prepare_cached(&format!("{COLUMNS} WHERE name = ?1"))?;
         Ok(statement.query_row([name.as_str()], read_folder).optional()?)
     }
 
-    fn create_with_parents(&mut self, name: &FolderName) -> Result<(), StoreError> {
+    pub fn create_with_parents(&mut self, name: &FolderName) -> Result<(), StoreError> {
         if let Some(parent) = name.parent() {
             self.create_with_parents(&parent)?;
         }
@@ -252,20 +252,25 @@ impl Inner {
             transaction.execute(sql, (name.as_str(), dir, validity, special.map(SpecialUse::attribute)))?;
             Ok(FolderId(transaction.last_insert_rowid()))
         })?;
-        self.load_folder(id, dir)
+        self.load_folder(id, dir, false)
     }
 
-    /// Removes a folder's entry and those of its messages.
-    pub fn forget_folder(&mut self, id: FolderId) -> Result<(), StoreError> {
+    /// Removes a folder's entry and those of its messages, which are recorded as removed.
+    pub fn forget_folder(&mut self, folder: &Folder, entries: &[messages::Entry]) -> Result<(), StoreError> {
+        let id = folder.id;
         self.commit(Commit::Synced, |transaction| {
-            transaction
-                .execute("DELETE FROM parsed WHERE id IN (SELECT id FROM messages WHERE folder = ?1)", [id.0])?;
-            transaction.execute("DELETE FROM messages WHERE folder = ?1", [id.0])?;
-            transaction.execute("DELETE FROM expunged WHERE folder = ?1", [id.0])?;
+            for entry in entries {
+                kept::record(transaction, &folder.name, entry)?;
+                transaction.prepare_cached("DELETE FROM parsed WHERE id = ?1")?.execute([entry.row.id.0])?;
+            }
+            for table in ["messages", "expunged", "annotations", "acl"] {
+                transaction.execute(&format!("DELETE FROM {table} WHERE folder = ?1"), [id.0])?;
+            }
             transaction.execute("DELETE FROM folders WHERE id = ?1", [id.0])?;
             Ok(())
         })?;
         self.folders.remove(&id);
+        self.forget_image(id);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ pub const FOLDER_NAME: usize = 200;
 /// Levels of folders below each other. Dovecot's bound is 16.
 pub const FOLDER_DEPTH: usize = 16;
 /// Folders of one account; a LIST of so many stays quick.
-pub const FOLDERS: usize = 2000;
+pub const FOLDERS: usize = 10_000;
 /// Longest keyword, in octets; the ones in use ($Forwarded, $MDNSent, $label1) are short.
 pub const KEYWORD: usize = 64;
 /// Keywords of one message.
@@ -31,6 +31,25 @@ pub const ADDRESSES: usize = 5000;
 /// Header fields looked at in one header.
 pub const HEADER_FIELDS: usize = 5000;
 /// Removed messages remembered for sessions that have not heard of them, kept over restarts.
-pub const EXPUNGED_KEPT: u64 = 10_000;
+pub const EXPUNGED_KEPT: u32 = 10_000;
 /// A file in `tmp/` older than this was left by a delivery that died (Maildir's own rule: 36 hours).
 pub const TMP_KEPT_SECONDS: u64 = 36 * 3600;
+/// Message ids kept of one References field: its first and the last of the rest. Threads are seldom deeper.
+pub const REFERENCES: usize = 100;
+/// How long removed mail is kept back, in seconds: 30 days, as long as an owner may be away.
+pub const KEPT_SECONDS: u64 = 30 * 24 * 3600;
+/// Octets of removed mail that are kept of one account; beyond, the oldest go earlier. Otherwise filling and emptying a
+/// mailbox would fill the disk whatever the quota.
+pub const KEPT_OCTETS: u64 = 5 << 30;
+/// An image that nobody has looked at for as long is dropped, in seconds.
+pub const IMAGE_KEPT_SECONDS: u64 = 600;
+/// Messages looked up by one hold of the reader.
+pub const READ_AT_ONCE: usize = 500;
+/// Longest name of an annotation or of who has rights, in octets.
+pub const ANNOTATION_NAME: usize = 300;
+/// Largest annotation, in octets (RFC 5464 calls them small).
+pub const ANNOTATION: usize = 64 << 10;
+/// Annotations of one account, over all its folders.
+pub const ANNOTATIONS: usize = 10_000;
+/// Entries of one folder's access control list.
+pub const ACL_ENTRIES: usize = 200;

@@ -6,7 +6,8 @@ use crate::error::{StoreError, at};
 use crate::flags::Flags;
 use base::durable;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -56,10 +57,19 @@ pub fn create(dir: &Path, is_subfolder: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes and syncs a new file in `tmp/`.
-pub fn write_tmp(dir: &Path, base: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+/// Writes and syncs a new file in `tmp/`. Its modification time is the message's internal date, for a rebuild to find.
+pub fn write_tmp(dir: &Path, base: &str, bytes: &[u8], received: SystemTime) -> Result<PathBuf, StoreError> {
     let path = dir.join("tmp").join(base);
-    match durable::write_new(&path, bytes, 0o600) {
+    let write = || {
+        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(bytes)?;
+        // Of use to a rebuild alone, so a file system that refuses it does not stop mail.
+        if let Err(error) = file.set_modified(received) {
+            tracing::debug!("{}: {error}", path.display());
+        }
+        file.sync_all()
+    };
+    match write() {
         Ok(()) => Ok(path),
         Err(error) => {
             // What was half written (a full disk) is of no use to anyone.
@@ -109,7 +119,7 @@ pub fn scan(dir: &Path) -> Result<Vec<Found>, StoreError> {
 }
 
 /// Names of plain files that do not begin with a dot. Names that are no UTF-8 are told and left alone.
-fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
+pub fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
     let mut out = Vec::new();
     for entry in fs::read_dir(dir).map_err(at(dir))? {
         let entry = entry.map_err(at(dir))?;

@@ -1,19 +1,17 @@
-//! Messages of one folder: selecting, arrivals, flags, reading, expunging.
+//! Messages of one folder: selecting, arrivals, flags, expunging.
 
 use crate::account::{Account, Inner};
 use crate::error::{StoreError, at};
 use crate::flags::{Flags, Keywords};
-use crate::folders::Folder;
 use crate::index::Commit;
 use crate::mime::Parsed;
 use crate::name::FolderName;
-use crate::types::{Changes, FolderId, ModSeq, Row, Selected, Uid, UidValidity};
-use crate::{maildir, reconcile};
+use crate::types::{Counts, FolderId, MessageId, ModSeq, Row, Selected, Uid, UidValidity};
+use crate::{kept, maildir, parsed, reconcile};
 use base::durable;
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Transaction};
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A message to be stored.
@@ -59,53 +57,47 @@ pub struct Changed {
     pub modified: Vec<Uid>,
 }
 
-/// What the index keeps of a message.
-#[derive(Debug, Clone)]
-pub struct Details {
-    pub uid: Uid,
-    pub size: u64,
-    /// Seconds since 1970.
-    pub received: u64,
-    /// Envelope and structure, when asked for.
-    pub parsed: Option<Arc<Parsed>>,
-}
-
 /// A message's entry.
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    pub id: i64,
     pub base: String,
     pub row: Row,
-    pub received: i64,
-    pub size: i64,
 }
 
-const ENTRY: &str = "SELECT id, base, uid, flags, keywords, modseq, received, size FROM messages";
+const ENTRY: &str = "SELECT id, base, uid, flags, keywords, modseq, received, size, saved FROM messages";
 
 fn read_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
-    Ok(Entry {
-        id: row.get(0)?,
-        base: row.get(1)?,
-        row: Row {
-            uid: Uid::from_sql(row.get(2)?),
-            flags: Flags::from_sql(row.get(3)?),
-            keywords: Keywords::from_sql(row.get(4)?),
-            modseq: ModSeq::from_sql(row.get(5)?),
-        },
-        received: row.get(6)?,
-        size: row.get(7)?,
+    Ok(Entry { base: row.get(1)?, row: read_row(row)? })
+}
+
+fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let small = |value: i64| u32::try_from(value).unwrap_or(if value < 0 { 0 } else { u32::MAX });
+    Ok(Row {
+        id: MessageId(row.get(0)?),
+        uid: Uid::from_sql(row.get(2)?),
+        flags: Flags::from_sql(row.get(3)?),
+        keywords: Keywords::from_sql(row.get_ref(4)?.as_str()?),
+        modseq: ModSeq::from_sql(row.get(5)?),
+        received: small(row.get(6)?),
+        size: small(row.get(7)?),
+        saved: small(row.get(8)?),
     })
+}
+
+/// The clock, as rows keep it.
+pub(crate) fn now() -> u32 {
+    u32::try_from(base::time::now_unix()).unwrap_or(u32::MAX)
 }
 
 impl Account {
     /// A folder and all its messages. `claim_recent` makes the recent ones this session's own.
     pub fn select(&self, id: FolderId, claim_recent: bool) -> Result<Selected, StoreError> {
         let mut inner = self.lock()?;
-        if reconcile::folder_if_touched(&mut inner, id)? {
-            self.announce(&inner);
-        }
+        reconcile::folder_if_touched(&mut inner, id)?;
+        self.announce(&inner);
         let folder = inner.folder_by_id(id)?;
-        let rows = inner.rows_since(id, ModSeq(0))?;
-        let (uid_next, highest) = (inner.uid_next(id)?, inner.state(id)?.highest);
+        let image = inner.image(id)?;
+        let uid_next = inner.uid_next(id)?;
         let sql = "SELECT recent_from FROM folders WHERE id = ?1";
         let recent_from = Uid::from_sql(inner.conn.query_row(sql, [id.0], |row| row.get(0))?);
         if claim_recent && recent_from < uid_next {
@@ -114,21 +106,21 @@ impl Account {
                 Ok(transaction.execute(sql, (uid_next.0, id.0)).map(|_| ())?)
             })?;
         }
-        Ok(Selected { folder, uid_next, highest, recent_from, rows })
+        Ok(Selected { folder, uid_next, recent_from, image })
     }
 
-    /// What changed in a folder after `since`.
-    pub fn changes(&self, id: FolderId, since: ModSeq) -> Result<Changes, StoreError> {
-        let mut inner = self.lock()?;
-        let highest = inner.state(id)?.highest;
-        if highest <= since {
-            return Ok(Changes { highest: since, ..Changes::default() });
+    /// The UIDs of messages removed from a folder after `since` (RFC 7162 §3.2), ascending. `None` when that is longer
+    /// ago than removals are remembered.
+    pub fn removed_since(&self, id: FolderId, since: ModSeq) -> Result<Option<Vec<Uid>>, StoreError> {
+        let reader = self.reader()?;
+        let from: i64 = reader.query_row("SELECT expunged_from FROM account", [], |row| row.get(0))?;
+        if since < ModSeq::from_sql(from) {
+            return Ok(None);
         }
-        let rows = inner.rows_since(id, since)?;
         let sql = "SELECT uid FROM expunged WHERE folder = ?1 AND modseq > ?2 ORDER BY uid";
-        let mut statement = inner.conn.prepare_cached(sql)?;
+        let mut statement = reader.prepare_cached(sql)?;
         let removed = statement.query_map((id.0, since.sql()), |row| row.get(0).map(Uid::from_sql))?;
-        Ok(Changes { highest, rows, removed: removed.collect::<Result<_, _>>()? })
+        Ok(Some(removed.collect::<Result<_, _>>()?))
     }
 
     /// Looks whether others changed the folder's files, which the feed cannot tell.
@@ -142,44 +134,40 @@ impl Account {
 
     /// Stores a message; durable when it returns.
     pub fn deliver(&self, folder: &FolderName, new: &New<'_>) -> Result<Stored, StoreError> {
+        let mut stored = self.deliver_many(folder, std::slice::from_ref(new))?;
+        stored.pop().ok_or(StoreError::NoMessage)
+    }
+
+    /// Stores several messages, all or none (RFC 3502); durable when it returns.
+    pub fn deliver_many(&self, folder: &FolderName, all: &[New<'_>]) -> Result<Vec<Stored>, StoreError> {
         let (id, validity, path) = {
             let mut inner = self.lock()?;
             let found = inner.find_folder(folder)?.ok_or_else(|| StoreError::NoFolder(folder.clone()))?;
             (found.id, found.validity, inner.state(found.id)?.path.clone())
         };
-        let parsed = Parsed::of(new.bytes).to_json();
-        let base = maildir::new_base(new.bytes.len() as u64);
-        let tmp = maildir::write_tmp(&path, &base, new.bytes)?;
-        let stamped = fs::File::options()
-            .write(true)
-            .open(&tmp)
-            .and_then(|file| file.set_modified(UNIX_EPOCH + Duration::from_secs(new.received)));
-        // The time is only of use to a rebuild, so a file system that refuses it does not stop mail.
-        if let Err(error) = stamped {
-            tracing::debug!("{}: {error}", tmp.display());
+        let mut arrivals = Vec::with_capacity(all.len());
+        for new in all {
+            match Arrival::write(&path, new) {
+                Ok(arrival) => arrivals.push(arrival),
+                Err(why) => {
+                    arrivals.iter().for_each(Arrival::withdraw);
+                    return Err(why);
+                }
+            }
         }
-        let cur = path.join("cur");
-        let target = cur.join(maildir::file_name(&base, new.flags));
-        let uid = {
+        let first = {
             let mut inner = self.lock()?;
-            let uid = inner.touch(id, |inner| {
-                let (uid, modseq) = (inner.take_uids(id, 1)?, inner.take_modseq()?);
-                fs::rename(&tmp, &target).map_err(at(&target))?;
-                let row = Row { uid, flags: new.flags, keywords: new.keywords.clone(), modseq };
-                let (size, received) = (new.bytes.len() as i64, i64::try_from(new.received).unwrap_or(i64::MAX));
-                let entry = Entry { id: 0, base: base.clone(), row, received, size };
-                // Keywords stand in the index alone, so they are synced with it.
-                let commit = if new.keywords.is_empty() { Commit::Ordinary } else { Commit::Synced };
-                inner.commit(commit, |transaction| insert(transaction, id, &entry, parsed.as_deref()))?;
-                inner.state(id)?.highest = modseq;
-                Ok(uid)
-            })?;
+            let first = inner.touch(id, |inner| inner.enter_arrivals(id, &arrivals));
+            if first.is_err() {
+                arrivals.iter().for_each(Arrival::withdraw);
+            }
             self.announce(&inner);
-            uid
+            first?
         };
         // Outside of the lock: deliveries at the same time share the file system's one commit.
+        let cur = path.join("cur");
         durable::sync_dir(&cur).map_err(at(&cur))?;
-        Ok(Stored { validity, uid })
+        Ok((first.0..).take(all.len()).map(|uid| Stored { validity, uid: Uid(uid) }).collect())
     }
 
     /// Changes flags and keywords of messages; those that have gone are passed over.
@@ -190,7 +178,8 @@ impl Account {
         Ok(changed)
     }
 
-    /// Removes messages flagged \Deleted: those of `uids`, or all of the folder. Tells which were.
+    /// Removes messages flagged \Deleted: those of `uids`, or all of the folder. Tells which were. They are kept back
+    /// for a while, see [`crate::limits::KEPT_SECONDS`].
     pub fn expunge(&self, id: FolderId, uids: Option<&[Uid]>) -> Result<Vec<Uid>, StoreError> {
         let mut inner = self.lock()?;
         let removed = inner.touch(id, |inner| inner.expunge(id, uids))?;
@@ -198,99 +187,113 @@ impl Account {
         Ok(removed)
     }
 
-    /// What the index keeps of messages; those that have gone are left out.
-    pub fn details(&self, id: FolderId, uids: &[Uid], parsed: bool) -> Result<Vec<Details>, StoreError> {
-        let mut found = Vec::with_capacity(uids.len());
-        let mut unparsed = Vec::new();
-        {
-            let inner = self.lock()?;
-            for uid in uids {
-                let Some(entry) = inner.entry(id, *uid)? else { continue };
-                let known = if parsed { inner.parsed(entry.id)? } else { None };
-                if parsed && known.is_none() {
-                    unparsed.push(found.len());
-                }
-                found.push((entry.id, entry.details(known)));
-            }
-        }
-        // Mail that was adopted is parsed when it is first asked for.
-        for index in unparsed {
-            let (message, details) = &mut found[index];
-            let Ok(bytes) = self.read(id, details.uid) else { continue };
-            let fresh = Parsed::of(&bytes);
-            if let Some(json) = fresh.to_json() {
-                let inner = self.lock()?;
-                let sql = "INSERT OR REPLACE INTO parsed SELECT id, ?2 FROM messages WHERE id = ?1";
-                inner.conn.prepare_cached(sql)?.execute((*message, json))?;
-            }
-            details.parsed = Some(Arc::new(fresh));
-        }
-        Ok(found.into_iter().map(|(_, details)| details).collect())
-    }
-
     /// A message's bytes, exactly as they were stored.
     pub fn read(&self, id: FolderId, uid: Uid) -> Result<Vec<u8>, StoreError> {
-        // Others may rename the file at any time, so a second look is taken after a comparison.
-        for attempt in 0..2 {
-            let path = {
-                let mut inner = self.lock()?;
-                if attempt > 0 {
-                    reconcile::folder(&mut inner, id)?;
-                    self.announce(&inner);
-                }
-                inner.file(id, uid)?
-            };
-            match fs::read(&path) {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(at(&path)(error)),
-            }
+        let path = {
+            let conn = self.reader()?;
+            let mut statement = conn.prepare_cached(
+                "SELECT f.dir, m.base, m.flags FROM messages m JOIN folders f ON f.id = m.folder
+                WHERE m.folder = ?1 AND m.uid = ?2",
+            )?;
+            statement.query_row((id.0, uid.0), |row| self.path_in(row)).optional()?
+        };
+        match path.map(|path| fs::read(&path)) {
+            Some(Ok(bytes)) => Ok(bytes),
+            // Renamed at this moment, or by another program: whoever writes is waited for, then it is looked for.
+            _ => self.read_after_comparison(id, uid),
         }
-        Err(StoreError::NoMessage)
+    }
+
+    fn path_in(&self, row: &rusqlite::Row<'_>) -> rusqlite::Result<PathBuf> {
+        let (dir, base) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+        let name = maildir::file_name(base, Flags::from_sql(row.get(2)?));
+        let maildir = self.dir().join("Maildir");
+        Ok(if dir.is_empty() { maildir.join("cur").join(name) } else { maildir.join(dir).join("cur").join(name) })
+    }
+
+    fn read_after_comparison(&self, id: FolderId, uid: Uid) -> Result<Vec<u8>, StoreError> {
+        let mut inner = self.lock()?;
+        let found = inner.with_file(id, uid, |path, _| match fs::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(StoreError::NoMessage),
+            other => other.map_err(at(path)),
+        })?;
+        self.announce(&inner);
+        found.map(|(_, bytes)| bytes).ok_or(StoreError::NoMessage)
     }
 }
 
-impl Entry {
-    fn details(&self, parsed: Option<Arc<Parsed>>) -> Details {
-        Details {
-            uid: self.row.uid,
-            size: u64::try_from(self.size).unwrap_or(0),
-            received: u64::try_from(self.received).unwrap_or(0),
-            parsed,
+/// A message on its way in: written and synced in `tmp/`, not yet in the folder.
+struct Arrival {
+    tmp: PathBuf,
+    target: PathBuf,
+    base: String,
+    row: Row,
+    parsed: Option<parsed::Kept>,
+}
+
+impl Arrival {
+    fn write(folder: &Path, new: &New<'_>) -> Result<Arrival, StoreError> {
+        let base = maildir::new_base(new.bytes.len() as u64);
+        let target = folder.join("cur").join(maildir::file_name(&base, new.flags));
+        let parsed = parsed::Kept::of(&Parsed::of(new.bytes));
+        let tmp = maildir::write_tmp(folder, &base, new.bytes, UNIX_EPOCH + Duration::from_secs(new.received))?;
+        let row = Row {
+            uid: Uid(0),
+            flags: new.flags,
+            keywords: new.keywords.clone(),
+            modseq: ModSeq(0),
+            id: MessageId(0),
+            size: u32::try_from(new.bytes.len()).unwrap_or(u32::MAX),
+            received: u32::try_from(new.received).unwrap_or(u32::MAX),
+            saved: now(),
+        };
+        Ok(Arrival { tmp, target, base, row, parsed })
+    }
+
+    /// Takes back what was not acknowledged.
+    fn withdraw(&self) {
+        for path in [&self.tmp, &self.target] {
+            // One of the two is there at most; what stays in tmp/ is cleaned up later.
+            let _ = fs::remove_file(path);
         }
     }
 }
 
-/// Puts a message into the index.
+/// Puts a message into the index, and returns its row with its number.
 pub(crate) fn insert(
-    transaction: &rusqlite::Transaction<'_>,
+    transaction: &Transaction<'_>,
     folder: FolderId,
-    entry: &Entry,
-    parsed: Option<&[u8]>,
-) -> Result<(), StoreError> {
-    let sql = "INSERT INTO messages (folder, uid, base, flags, keywords, modseq, received, size)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    let row = &entry.row;
-    transaction.prepare_cached(sql)?.execute((
-        folder.0,
-        row.uid.0,
-        &entry.base,
-        row.flags.sql(),
-        row.keywords.sql(),
-        row.modseq.sql(),
-        entry.received,
-        entry.size,
-    ))?;
-    if let Some(json) = parsed {
-        let id = transaction.last_insert_rowid();
-        transaction.prepare_cached("INSERT INTO parsed VALUES (?1, ?2)")?.execute((id, json))?;
+    base: &str,
+    row: Row,
+    parsed: Option<&parsed::Kept>,
+) -> Result<Row, StoreError> {
+    let sql = "INSERT INTO messages (folder, uid, base, flags, keywords, modseq, received, size, saved)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let (flags, keywords) = (row.flags.sql(), row.keywords.sql());
+    let values = (folder.0, row.uid.0, base, flags, keywords, row.modseq.sql(), row.received, row.size, row.saved);
+    transaction.prepare_cached(sql)?.execute(values)?;
+    let id = MessageId(transaction.last_insert_rowid());
+    if let Some(parsed) = parsed {
+        parsed.put(transaction, id)?;
     }
-    Ok(())
+    Ok(Row { id, ..row })
 }
 
 /// Takes a message out of the index, remembering that it was there.
 pub(crate) fn remove(
-    transaction: &rusqlite::Transaction<'_>,
+    transaction: &Transaction<'_>,
+    folder: FolderId,
+    row: &Row,
+    modseq: ModSeq,
+) -> Result<(), StoreError> {
+    transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([row.id.0])?;
+    transaction.prepare_cached("DELETE FROM parsed WHERE id = ?1")?.execute([row.id.0])?;
+    forget(transaction, folder, row.uid, modseq)
+}
+
+/// Remembers that a UID was removed.
+pub(crate) fn forget(
+    transaction: &Transaction<'_>,
     folder: FolderId,
     uid: Uid,
     modseq: ModSeq,
@@ -300,36 +303,49 @@ pub(crate) fn remove(
     Ok(())
 }
 
+/// Writes a row's flags, keywords and modification sequence.
+pub(crate) fn reflag(transaction: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
+    let sql = "UPDATE messages SET flags = ?1, keywords = ?2, modseq = ?3 WHERE id = ?4";
+    let values = (row.flags.sql(), row.keywords.sql(), row.modseq.sql(), row.id.0);
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
 impl Inner {
-    pub fn folder_by_id(&self, id: FolderId) -> Result<Folder, StoreError> {
-        self.all_folders()?.into_iter().find(|folder| folder.id == id).ok_or(StoreError::FolderGone)
+    /// Every message of a folder, by ascending UID.
+    pub fn rows(&self, id: FolderId) -> Result<Vec<Row>, StoreError> {
+        let mut statement = self.conn.prepare_cached(&format!("{ENTRY} WHERE folder = ?1 ORDER BY uid"))?;
+        let rows = statement.query_map([id.0], read_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    fn rows_since(&self, id: FolderId, since: ModSeq) -> Result<Vec<Row>, StoreError> {
-        // Without the plus SQLite would walk the index by modseq and sort, also when everything is wanted.
-        let sql = match since.0 {
-            0 => format!("{ENTRY} WHERE folder = ?1 AND +modseq > ?2 ORDER BY uid"),
-            _ => format!("{ENTRY} WHERE folder = ?1 AND modseq > ?2 ORDER BY uid"),
-        };
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let rows = statement.query_map((id.0, since.sql()), |row| read_entry(row).map(|entry| entry.row))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn entries(&self, id: FolderId) -> Result<Vec<Entry>, StoreError> {
+        let mut statement = self.conn.prepare_cached(&format!("{ENTRY} WHERE folder = ?1 ORDER BY uid"))?;
+        let entries = statement.query_map([id.0], read_entry)?;
+        Ok(entries.collect::<Result<_, _>>()?)
+    }
+
+    /// Counts a folder's messages in the index.
+    pub fn count(&self, id: FolderId) -> Result<Counts, StoreError> {
+        let sql = "SELECT count(*), coalesce(sum(flags & ?2 = 0), 0), coalesce(sum(flags & ?3 != 0), 0),
+                coalesce(sum(size), 0), coalesce(sum(iif(flags & ?3 != 0, size, 0)), 0)
+            FROM messages WHERE folder = ?1";
+        let values = (id.0, Flags::SEEN.sql(), Flags::DELETED.sql());
+        Ok(self.conn.prepare_cached(sql)?.query_row(values, |row| {
+            let number = |at| row.get::<_, i64>(at).map(|value| u64::try_from(value).unwrap_or(0));
+            Ok(Counts {
+                messages: number(0)?,
+                unseen: number(1)?,
+                deleted: number(2)?,
+                bytes: number(3)?,
+                deleted_bytes: number(4)?,
+            })
+        })?)
     }
 
     pub fn entry(&self, id: FolderId, uid: Uid) -> Result<Option<Entry>, StoreError> {
         let mut statement = self.conn.prepare_cached(&format!("{ENTRY} WHERE folder = ?1 AND uid = ?2"))?;
         Ok(statement.query_row((id.0, uid.0), read_entry).optional()?)
-    }
-
-    fn parsed(&self, message: i64) -> Result<Option<Arc<Parsed>>, StoreError> {
-        let mut statement = self.conn.prepare_cached("SELECT json FROM parsed WHERE id = ?1")?;
-        let json: Option<Vec<u8>> = statement.query_row([message], |row| row.get(0)).optional()?;
-        Ok(json.and_then(|json| Parsed::from_json(&json)).map(Arc::new))
-    }
-
-    fn file(&mut self, id: FolderId, uid: Uid) -> Result<PathBuf, StoreError> {
-        let entry = self.entry(id, uid)?.ok_or(StoreError::NoMessage)?;
-        self.path_of(id, &entry)
     }
 
     pub fn path_of(&mut self, id: FolderId, entry: &Entry) -> Result<PathBuf, StoreError> {
@@ -356,9 +372,30 @@ impl Inner {
         Ok(None)
     }
 
+    /// Renames arrivals into their folder and gives them UIDs; returns the first one's.
+    fn enter_arrivals(&mut self, id: FolderId, arrivals: &[Arrival]) -> Result<Uid, StoreError> {
+        let (first, modseq) = (self.take_uids(id, arrivals.len())?, self.take_modseq()?);
+        for arrival in arrivals {
+            fs::rename(&arrival.tmp, &arrival.target).map_err(at(&arrival.target))?;
+        }
+        // Keywords stand in the index alone, so they are synced with it.
+        let labelled = arrivals.iter().any(|arrival| !arrival.row.keywords.is_empty());
+        let commit = if labelled { Commit::Synced } else { Commit::Ordinary };
+        let rows = self.commit(commit, |transaction| {
+            let mut rows = Vec::with_capacity(arrivals.len());
+            for (uid, arrival) in (first.0..).map(Uid).zip(arrivals) {
+                let row = Row { uid, modseq, ..arrival.row.clone() };
+                rows.push(insert(transaction, id, &arrival.base, row, arrival.parsed.as_ref())?);
+            }
+            Ok(rows)
+        })?;
+        self.note(id, &[], &rows, modseq)?;
+        Ok(first)
+    }
+
     fn update_flags(&mut self, id: FolderId, uids: &[Uid], update: &FlagUpdate) -> Result<Changed, StoreError> {
         let mut changed = Changed::default();
-        let mut writes = Vec::new();
+        let (mut old, mut writes) = (Vec::new(), Vec::new());
         let (mut renamed, mut relabelled) = (false, false);
         let cur = self.state(id)?.path.join("cur");
         for uid in uids {
@@ -367,29 +404,36 @@ impl Inner {
                 changed.modified.push(*uid);
                 continue;
             }
-            let outcome = self.with_file(id, *uid, |path, entry| {
-                let flags = update.flags_of(entry.row.flags);
-                if flags != entry.row.flags {
-                    maildir::rename(path, &cur.join(maildir::file_name(&entry.base, flags)))?;
-                }
-                Ok(flags)
-            })?;
-            let Some((mut entry, flags)) = outcome else { continue };
-            let keywords = update.keywords_of(&entry.row.keywords);
-            renamed |= flags != entry.row.flags;
-            relabelled |= keywords != entry.row.keywords;
-            let differs = flags != entry.row.flags || keywords != entry.row.keywords;
-            (entry.row.flags, entry.row.keywords) = (flags, keywords);
-            if differs {
-                writes.push((entry.id, changed.rows.len()));
+            let outcome = if update.flags_of(entry.row.flags) == entry.row.flags {
+                Some((entry, ()))
+            } else {
+                self.with_file(id, *uid, |path, entry| {
+                    let flags = update.flags_of(entry.row.flags);
+                    if flags == entry.row.flags {
+                        return Ok(());
+                    }
+                    maildir::rename(path, &cur.join(maildir::file_name(&entry.base, flags)))
+                })?
+            };
+            let Some((entry, ())) = outcome else { continue };
+            let mut row = entry.row;
+            let before = row.clone();
+            row.flags = update.flags_of(before.flags);
+            row.keywords = update.keywords_of(&before.keywords);
+            renamed |= row.flags != before.flags;
+            relabelled |= row.keywords != before.keywords;
+            if row != before {
+                old.push(before);
+                writes.push(changed.rows.len());
             }
-            changed.rows.push(entry.row);
+            changed.rows.push(row);
         }
         if renamed {
             durable::sync_dir(&cur).map_err(at(&cur))?;
         }
         if !writes.is_empty() {
-            self.write_flags(id, &mut changed.rows, &writes, relabelled)?;
+            let commit = if relabelled { Commit::Synced } else { Commit::Ordinary };
+            self.write_flags(id, &mut changed.rows, &writes, &old, commit)?;
         }
         Ok(changed)
     }
@@ -398,23 +442,15 @@ impl Inner {
         &mut self,
         id: FolderId,
         rows: &mut [Row],
-        writes: &[(i64, usize)],
-        relabelled: bool,
+        writes: &[usize],
+        old: &[Row],
+        commit: Commit,
     ) -> Result<(), StoreError> {
         let modseq = self.take_modseq()?;
-        let commit = if relabelled { Commit::Synced } else { Commit::Ordinary };
-        self.commit(commit, |transaction| {
-            let sql = "UPDATE messages SET flags = ?1, keywords = ?2, modseq = ?3 WHERE id = ?4";
-            let mut statement = transaction.prepare_cached(sql)?;
-            for (message, index) in writes {
-                let row = &mut rows[*index];
-                row.modseq = modseq;
-                statement.execute((row.flags.sql(), row.keywords.sql(), modseq.sql(), message))?;
-            }
-            Ok(())
-        })?;
-        self.state(id)?.highest = modseq;
-        Ok(())
+        writes.iter().for_each(|index| rows[*index].modseq = modseq);
+        self.commit(commit, |transaction| writes.iter().try_for_each(|index| reflag(transaction, &rows[*index])))?;
+        let new: Vec<Row> = writes.iter().map(|index| rows[*index].clone()).collect();
+        self.note(id, old, &new, modseq)
     }
 
     fn expunge(&mut self, id: FolderId, uids: Option<&[Uid]>) -> Result<Vec<Uid>, StoreError> {
@@ -422,27 +458,31 @@ impl Inner {
         if doomed.is_empty() {
             return Ok(Vec::new());
         }
-        let cur = self.state(id)?.path.join("cur");
-        for entry in &doomed {
-            let path = self.path_of(id, entry)?;
-            match fs::remove_file(&path) {
+        let name = self.folder_by_id(id)?.name;
+        let mut gone = Vec::with_capacity(doomed.len());
+        for entry in doomed {
+            let path = self.path_of(id, &entry)?;
+            if kept::keep_file(self, &path, &entry.base)? {
+                gone.push(entry);
+            } else {
                 // Renamed by another: the comparison after this finds it again, as a message not deleted.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.state(id)?.stamp = None,
-                other => other.map_err(at(&path))?,
+                self.state(id)?.stamp = None;
             }
         }
+        let cur = self.state(id)?.path.join("cur");
+        kept::sync(self)?;
         durable::sync_dir(&cur).map_err(at(&cur))?;
         let modseq = self.take_modseq()?;
         self.commit(Commit::Ordinary, |transaction| {
-            for entry in &doomed {
-                transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([entry.id])?;
-                transaction.prepare_cached("DELETE FROM parsed WHERE id = ?1")?.execute([entry.id])?;
-                remove(transaction, id, entry.row.uid, modseq)?;
+            for entry in &gone {
+                kept::record(transaction, &name, entry)?;
+                remove(transaction, id, &entry.row, modseq)?;
             }
             Ok(())
         })?;
-        self.state(id)?.highest = modseq;
-        Ok(doomed.into_iter().map(|entry| entry.row.uid).collect())
+        let rows: Vec<Row> = gone.into_iter().map(|entry| entry.row).collect();
+        self.note(id, &rows, &[], modseq)?;
+        Ok(rows.into_iter().map(|row| row.uid).collect())
     }
 
     fn deleted(&self, id: FolderId, uids: Option<&[Uid]>) -> Result<Vec<Entry>, StoreError> {
@@ -468,6 +508,9 @@ impl FlagUpdate {
     }
 
     fn keywords_of(&self, old: &Keywords) -> Keywords {
+        if self.keywords.is_empty() && self.change != FlagChange::Replace {
+            return old.clone();
+        }
         match self.change {
             FlagChange::Replace => self.keywords.clone(),
             FlagChange::Add => old.with(&self.keywords),

@@ -1,12 +1,13 @@
-//! Folder names: UTF-8 here, modified UTF-7 (RFC 3501 §5.1.3) on the wire and on disk, parts separated by a dot.
+//! Folder names: UTF-8 here, modified UTF-7 (RFC 3501 §5.1.3) on the wire and on disk. Levels are separated by a slash;
+//! in Maildir++ directory names by a dot, where a dot within a level is encoded.
 
 use crate::limits;
 use std::fmt;
 
 pub mod utf7;
 
-/// Between the levels of a name, on the wire as in Maildir++ directory names.
-pub const SEPARATOR: char = '.';
+/// Between the levels of a name on the wire.
+pub const SEPARATOR: char = '/';
 
 /// Why a folder name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,19 +31,16 @@ impl FolderName {
         let refuse = |why| FolderNameError { name: text.chars().filter(|c| !c.is_control()).take(80).collect(), why };
         let parts = || text.split(SEPARATOR);
         if text.is_empty() || parts().any(str::is_empty) {
-            return Err(refuse("it, or a part between its dots, is empty"));
+            return Err(refuse("it, or a part between its slashes, is empty"));
         }
-        if text.chars().any(|c| c == '/' || c.is_control()) {
-            return Err(refuse("slashes and control characters may not stand in it"));
+        if text.chars().any(char::is_control) {
+            return Err(refuse("control characters may not stand in it"));
         }
         if parts().count() > limits::FOLDER_DEPTH {
             return Err(refuse("it has too many levels"));
         }
-        if utf7::encode(text).len() > limits::FOLDER_NAME {
+        if directory_of(text).len() > limits::FOLDER_NAME {
             return Err(refuse("it is too long"));
-        }
-        if matches!(text, "cur" | "new" | "tmp") {
-            return Err(refuse("a Maildir uses it for itself"));
         }
         Ok(Self(fold_inbox(text)))
     }
@@ -87,13 +85,16 @@ impl FolderName {
 
     /// The directory below `Maildir/`: empty for INBOX.
     pub(crate) fn directory(&self) -> String {
-        if self.is_inbox() { String::new() } else { format!(".{}", self.to_wire()) }
+        if self.is_inbox() { String::new() } else { directory_of(&self.0) }
     }
 
     /// The name of a directory found below `Maildir/`, if a folder can be called so.
     pub(crate) fn of_directory(directory: &str) -> Option<FolderName> {
-        let name = FolderName::from_wire(directory.strip_prefix('.')?.as_bytes()).ok()?;
-        (!name.is_inbox()).then_some(name)
+        let levels: Option<Vec<String>> = directory.strip_prefix('.')?.split('.').map(utf7::decode_level).collect();
+        let levels = levels.filter(|levels| !levels.iter().any(|level| level.contains(SEPARATOR)))?;
+        let name = FolderName::parse(&levels.join("/")).ok()?;
+        // One directory for each name: what would be a second one is not shown.
+        (!name.is_inbox() && name.directory() == directory).then_some(name)
     }
 
     pub(crate) fn from_index(text: String) -> FolderName {
@@ -101,10 +102,14 @@ impl FolderName {
     }
 }
 
+fn directory_of(text: &str) -> String {
+    text.split(SEPARATOR).fold(String::new(), |dir, level| dir + "." + &utf7::encode_level(level))
+}
+
 /// RFC 3501 §5.1: INBOX in any case is INBOX, also as the first level of another name.
 fn fold_inbox(text: &str) -> String {
     match text.get(..5) {
-        Some(head) if head.eq_ignore_ascii_case("INBOX") && matches!(text.as_bytes().get(5), None | Some(b'.')) => {
+        Some(head) if head.eq_ignore_ascii_case("INBOX") && matches!(text.as_bytes().get(5), None | Some(b'/')) => {
             format!("INBOX{}", &text[5..])
         }
         _ => text.to_owned(),
@@ -124,7 +129,7 @@ mod tests {
 
     #[test]
     fn no_name_leads_out_of_the_maildir() {
-        for bad in ["", ".", "..", "a..b", ".a", "a.", "../x", "a/b", "a\0b", "cur", &"x".repeat(300)] {
+        for bad in ["", "/", "a//b", "/a", "a/", "../", "a\0b", &"x".repeat(300)] {
             assert!(FolderName::parse(bad).is_err(), "{bad}");
         }
     }
@@ -132,8 +137,16 @@ mod tests {
     #[test]
     fn inbox_is_one_folder_whatever_its_case() {
         assert!(FolderName::parse("inBox").unwrap().is_inbox());
-        assert_eq!(FolderName::parse("inbox.Work").unwrap().as_str(), "INBOX.Work");
+        assert_eq!(FolderName::parse("inbox/Work").unwrap().as_str(), "INBOX/Work");
         assert_eq!(FolderName::parse("Inboxes").unwrap().as_str(), "Inboxes");
+    }
+
+    #[test]
+    fn a_dot_within_a_name_is_no_level_on_disk() {
+        let name = FolderName::parse("Work/v1.2/ü.x").unwrap();
+        assert_eq!(name.directory(), ".Work.v1&AC4-2.&APwALg-x");
+        assert_eq!(FolderName::parse("..").unwrap().directory(), ".&AC4ALg-");
+        assert_eq!(FolderName::of_directory(".a.&AC8-"), None);
     }
 
     proptest! {

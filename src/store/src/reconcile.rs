@@ -1,24 +1,27 @@
 //! Comparing index and Maildir, and making the index agree (the room's second invariant).
 
-use crate::account::Inner;
+use crate::account::{Inner, Stamp};
 use crate::error::{StoreError, at};
-use crate::flags::Flags;
+use crate::flags::{Flags, Keywords};
 use crate::folders::SpecialUse;
 use crate::index::Commit;
 use crate::maildir::{self, Found};
+use crate::messages::{self, Entry};
 use crate::name::FolderName;
-use crate::types::{FolderId, Uid};
+use crate::types::{FolderId, MessageId, Row, Uid};
+use crate::{kept, limits};
 use base::durable;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// File systems stamp directories with the kernel's tick. A directory that changed this shortly before it was read may
 /// have changed again without a new stamp, so it is read again next time.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Makes the list of folders agree with the directories.
-pub fn folders(inner: &mut Inner) -> Result<(), StoreError> {
+/// Makes the list of folders agree with the directories. `clean` tells whether the stamps in the index can be believed.
+pub fn folders(inner: &mut Inner, clean: bool) -> Result<(), StoreError> {
     remove_doomed(inner)?;
     let mut on_disk = maildir::subfolders(&inner.maildir)?;
     on_disk.push(String::new());
@@ -29,19 +32,21 @@ pub fn folders(inner: &mut Inner) -> Result<(), StoreError> {
             known.push(row?);
         }
     }
+    let there: HashSet<&String> = on_disk.iter().collect();
     for (id, dir) in &known {
-        if on_disk.contains(dir) {
-            inner.load_folder(*id, dir)?;
+        if there.contains(dir) {
+            inner.load_folder(*id, dir, clean)?;
             maildir::create(&inner.state(*id)?.path.clone(), !dir.is_empty())?;
         } else {
             tracing::warn!("the folder {dir} has gone from {}", inner.maildir.display());
-            inner.forget_folder(*id)?;
+            let gone = inner.folder_by_id(*id)?;
+            let entries = inner.entries(*id)?;
+            inner.forget_folder(&gone, &entries)?;
         }
     }
-    for dir in on_disk {
-        if !known.iter().any(|(_, other)| *other == dir) {
-            adopt_folder(inner, &dir)?;
-        }
+    let known: HashSet<String> = known.into_iter().map(|(_, dir)| dir).collect();
+    for dir in on_disk.iter().filter(|dir| !known.contains(*dir)) {
+        adopt_folder(inner, dir)?;
     }
     Ok(())
 }
@@ -57,20 +62,26 @@ fn adopt_folder(inner: &mut Inner, dir: &str) -> Result<(), StoreError> {
     };
     let special = SpecialUse::STANDARD.into_iter().find(|special| special.standard_name() == name.as_str());
     maildir::create(&inner.maildir.join(dir), !dir.is_empty())?;
+    let taken = "SELECT EXISTS (SELECT 1 FROM folders WHERE special = ?1)";
+    let special = match special {
+        Some(special) if inner.conn.query_row(taken, [special.attribute()], |row| row.get(0))? => None,
+        other => other,
+    };
     inner.index_folder(&name, dir, special)?;
     inner.conn.execute("INSERT OR IGNORE INTO subscriptions VALUES (?1)", [name.as_str()])?;
     Ok(())
 }
 
-/// Finishes removals of folders that were cut short.
-fn remove_doomed(inner: &Inner) -> Result<(), StoreError> {
+/// Finishes removals of folders that were cut short: their mail is kept back like other removed mail.
+fn remove_doomed(inner: &mut Inner) -> Result<(), StoreError> {
+    let mut doomed = Vec::new();
     for entry in fs::read_dir(&inner.maildir).map_err(at(&inner.maildir))? {
         let entry = entry.map_err(at(&inner.maildir))?;
         if entry.file_name().to_string_lossy().starts_with(DOOMED) {
-            fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;
+            doomed.push(entry.path());
         }
     }
-    Ok(())
+    doomed.iter().try_for_each(|path| kept::keep_folder(inner, path, &FolderName::inbox()))
 }
 
 /// Compares a folder if its directories have changed since they were last known to agree. Tells whether it did.
@@ -86,21 +97,23 @@ pub fn folder_if_touched(inner: &mut Inner, id: FolderId) -> Result<bool, StoreE
 /// What the directory of a folder is called while it is being removed.
 pub const DOOMED: &str = "mailstead-deleted-";
 
-struct Known {
-    id: i64,
-    uid: Uid,
-    flags: Flags,
+/// Whether a directory changed so shortly before that it may change again without a new stamp.
+pub fn is_racy(stamp: Stamp) -> bool {
+    let fresh = |time: SystemTime| time.elapsed().is_ok_and(|age| age < TICK);
+    fresh(stamp.0) || fresh(stamp.1)
 }
 
 /// Compares one folder with its files.
 pub fn folder(inner: &mut Inner, id: FolderId) -> Result<(), StoreError> {
     let path = inner.state(id)?.path.clone();
+    maildir::clean_tmp(&path, limits::TMP_KEPT_SECONDS)?;
     maildir::take_new(&path)?;
     let stamp = maildir::stamp(&path);
     let files = maildir::scan(&path)?;
-    let mut known = known_messages(inner, id)?;
-    let (mut fresh, mut changed): (Vec<Found>, Vec<(i64, Flags)>) = (Vec::new(), Vec::new());
-    let mut seen = std::collections::HashSet::new();
+    let mut known: HashMap<String, Entry> =
+        inner.entries(id)?.into_iter().map(|entry| (entry.base.clone(), entry)).collect();
+    let (mut fresh, mut changed): (Vec<Found>, Vec<(Row, Flags)>) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
     for file in files {
         if !seen.insert(file.base.clone()) {
             tracing::warn!(
@@ -110,95 +123,102 @@ pub fn folder(inner: &mut Inner, id: FolderId) -> Result<(), StoreError> {
             continue;
         }
         match known.remove(&file.base) {
-            Some(entry) if entry.flags != file.flags => changed.push((entry.id, file.flags)),
+            Some(entry) if entry.row.flags != file.flags => changed.push((entry.row, file.flags)),
             Some(_) => {}
             None => fresh.push(file),
         }
     }
-    drop_gone(inner, id, known.into_values().collect())?;
+    drop_gone(inner, id, known.into_values().map(|entry| entry.row).collect())?;
     take_flags(inner, id, changed)?;
     adopt(inner, id, fresh)?;
-    let racy = |time: SystemTime| time.elapsed().is_ok_and(|age| age < TICK);
-    let stamp = stamp.filter(|(cur, new)| !racy(*cur) && !racy(*new));
-    inner.state(id)?.stamp = stamp;
+    let state = inner.state(id)?;
+    state.stamp = stamp.filter(|stamp| !is_racy(*stamp));
+    state.compared = true;
     Ok(())
 }
 
-fn known_messages(inner: &Inner, id: FolderId) -> Result<HashMap<String, Known>, StoreError> {
-    let mut statement = inner.conn.prepare_cached("SELECT base, id, uid, flags FROM messages WHERE folder = ?1")?;
-    let rows = statement.query_map([id.0], |row| {
-        let known = Known { id: row.get(1)?, uid: Uid::from_sql(row.get(2)?), flags: Flags::from_sql(row.get(3)?) };
-        Ok((row.get(0)?, known))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn drop_gone(inner: &mut Inner, id: FolderId, gone: Vec<Known>) -> Result<(), StoreError> {
+fn drop_gone(inner: &mut Inner, id: FolderId, gone: Vec<Row>) -> Result<(), StoreError> {
     if gone.is_empty() {
         return Ok(());
     }
     let modseq = inner.take_modseq()?;
     inner.commit(Commit::Ordinary, |transaction| {
-        for known in &gone {
-            transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([known.id])?;
-            transaction.prepare_cached("DELETE FROM parsed WHERE id = ?1")?.execute([known.id])?;
-            let sql = "INSERT OR IGNORE INTO expunged VALUES (?1, ?2, ?3)";
-            transaction.prepare_cached(sql)?.execute((id.0, modseq.sql(), known.uid.0))?;
-        }
-        Ok(())
+        gone.iter().try_for_each(|row| messages::remove(transaction, id, row, modseq))
     })?;
-    inner.state(id)?.highest = modseq;
-    Ok(())
+    inner.note(id, &gone, &[], modseq)
 }
 
-fn take_flags(inner: &mut Inner, id: FolderId, changed: Vec<(i64, Flags)>) -> Result<(), StoreError> {
+fn take_flags(inner: &mut Inner, id: FolderId, changed: Vec<(Row, Flags)>) -> Result<(), StoreError> {
     if changed.is_empty() {
         return Ok(());
     }
     let modseq = inner.take_modseq()?;
-    inner.commit(Commit::Ordinary, |transaction| {
-        for (message, flags) in &changed {
-            let sql = "UPDATE messages SET flags = ?1, modseq = ?2 WHERE id = ?3";
-            transaction.prepare_cached(sql)?.execute((flags.sql(), modseq.sql(), message))?;
-        }
-        Ok(())
-    })?;
-    inner.state(id)?.highest = modseq;
-    Ok(())
+    let (old, flags): (Vec<Row>, Vec<Flags>) = changed.into_iter().unzip();
+    let new: Vec<Row> = old.iter().zip(flags).map(|(row, flags)| Row { flags, modseq, ..row.clone() }).collect();
+    inner.commit(Commit::Ordinary, |transaction| new.iter().try_for_each(|row| messages::reflag(transaction, row)))?;
+    inner.note(id, &old, &new, modseq)
+}
+
+/// What adopting needs of a file.
+struct Fresh {
+    base: String,
+    flags: Flags,
+    received: u32,
+    size: u32,
+}
+
+/// Makes a file found in `cur/` one that can be adopted; `None` where there is nothing to adopt.
+fn prepare(path: &Path, file: Found) -> Result<Option<Fresh>, StoreError> {
+    let cur = path.join("cur");
+    let found = cur.join(&file.name);
+    let Ok(meta) = fs::metadata(&found) else { return Ok(None) };
+    // A suffix of a form that is not ours is made so, for flags to be found by it.
+    let wanted = maildir::file_name(&file.base, file.flags);
+    if file.name != wanted {
+        fs::rename(&found, cur.join(&wanted)).map_err(at(&found))?;
+    }
+    let received = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let received = u32::try_from(received.as_secs()).unwrap_or(u32::MAX);
+    let size = u32::try_from(meta.len()).unwrap_or(u32::MAX);
+    Ok(Some(Fresh { base: file.base, flags: file.flags, received, size }))
 }
 
 /// Gives UIDs to files that the index does not know, oldest first.
-fn adopt(inner: &mut Inner, id: FolderId, mut fresh: Vec<Found>) -> Result<(), StoreError> {
+fn adopt(inner: &mut Inner, id: FolderId, mut found: Vec<Found>) -> Result<(), StoreError> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let path = inner.state(id)?.path.clone();
+    found.sort_by(|a, b| a.base.cmp(&b.base));
+    let mut fresh = Vec::with_capacity(found.len());
+    for file in found {
+        fresh.extend(prepare(&path, file)?);
+    }
+    // These were written by others, perhaps without a sync; from now on they are ours to keep.
+    let cur = path.join("cur");
+    durable::sync_dir(&cur).map_err(at(&cur))?;
     if fresh.is_empty() {
         return Ok(());
     }
-    let cur = inner.state(id)?.path.join("cur");
-    let mut rows = Vec::with_capacity(fresh.len());
-    fresh.sort_by(|a, b| a.base.cmp(&b.base));
-    for file in fresh {
-        let path = cur.join(&file.name);
-        let Ok(meta) = fs::metadata(&path) else { continue };
-        // A suffix of a form that is not ours is made so, for flags to be found by it.
-        let wanted = maildir::file_name(&file.base, file.flags);
-        if file.name != wanted {
-            fs::rename(&path, cur.join(&wanted)).map_err(at(&path))?;
-        }
-        let received = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-        rows.push((file, i64::try_from(received.as_secs()).unwrap_or(0), i64::try_from(meta.len()).unwrap_or(0)));
-    }
-    // These were written by others, perhaps without a sync; from now on they are ours to keep.
-    durable::sync_dir(&cur).map_err(at(&cur))?;
-    let first = inner.take_uids(id, rows.len())?;
+    let first = inner.take_uids(id, fresh.len())?;
     let modseq = inner.take_modseq()?;
-    inner.commit(Commit::Ordinary, |transaction| {
-        for (uid, (file, received, size)) in (first.0..).zip(&rows) {
-            let sql = "INSERT INTO messages (folder, uid, base, flags, keywords, modseq, received, size)
-                VALUES (?1, ?2, ?3, ?4, '', ?5, ?6, ?7)";
-            let values = (id.0, uid, &file.base, file.flags.sql(), modseq.sql(), received, size);
-            transaction.prepare_cached(sql)?.execute(values)?;
+    let saved = messages::now();
+    let rows = inner.commit(Commit::Ordinary, |transaction| {
+        let mut rows = Vec::with_capacity(fresh.len());
+        for (uid, file) in (first.0..).map(Uid).zip(&fresh) {
+            let row = Row {
+                uid,
+                flags: file.flags,
+                keywords: Keywords::default(),
+                modseq,
+                id: MessageId(0),
+                size: file.size,
+                received: file.received,
+                saved,
+            };
+            rows.push(messages::insert(transaction, id, &file.base, row, None)?);
         }
-        Ok(())
+        Ok(rows)
     })?;
-    inner.state(id)?.highest = modseq;
-    Ok(())
+    inner.note(id, &[], &rows, modseq)
 }

@@ -3,13 +3,14 @@
 use crate::account::{Account, Inner};
 use crate::error::{StoreError, at};
 use crate::index::Commit;
-use crate::maildir;
 use crate::messages::{self, Entry};
-use crate::types::{FolderId, Uid, UidValidity};
+use crate::types::{FolderId, ModSeq, Row, Uid, UidValidity};
+use crate::{maildir, parsed};
 use base::durable;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Where messages went: the pairs of old and new UID, for COPYUID (RFC 4315 §3).
 #[derive(Debug, Clone)]
@@ -46,9 +47,9 @@ impl Inner {
         let mut copies: Vec<Entry> = Vec::with_capacity(uids.len());
         for uid in uids {
             let copied = self.with_file(from, *uid, |source, entry| {
-                let base = maildir::new_base(u64::try_from(entry.size).unwrap_or(0));
+                let base = maildir::new_base(u64::from(entry.row.size));
                 let name = maildir::file_name(&base, entry.row.flags);
-                duplicate(source, &path, &base, &name)?;
+                duplicate(source, &path, &base, &name, entry.row.received)?;
                 Ok(base)
             })?;
             if let Some((entry, base)) = copied {
@@ -56,12 +57,10 @@ impl Inner {
             }
         }
         self.enter(to, &path, &copies, |transaction, entry, uid, modseq| {
-            let row = crate::Row { uid, modseq, ..entry.row.clone() };
-            let (base, received, size) = (entry.base.clone(), entry.received, entry.size);
-            messages::insert(transaction, to, &Entry { id: 0, base, row, received, size }, None)?;
-            let sql = "INSERT INTO parsed SELECT ?1, json FROM parsed WHERE id = ?2";
-            transaction.prepare_cached(sql)?.execute((transaction.last_insert_rowid(), entry.id))?;
-            Ok(())
+            let row = Row { uid, modseq, saved: messages::now(), ..entry.row.clone() };
+            let row = messages::insert(transaction, to, &entry.base, row, None)?;
+            parsed::copy(transaction, entry.row.id, row.id)?;
+            Ok(row)
         })
     }
 
@@ -75,7 +74,7 @@ impl Inner {
                 let mut target = path.join("cur").join(maildir::file_name(&base, entry.row.flags));
                 // A new name when it is taken (a hand-made copy), and within one folder, where it would be a no-op.
                 if from == to || target.exists() {
-                    base = maildir::new_base(u64::try_from(entry.size).unwrap_or(0));
+                    base = maildir::new_base(u64::from(entry.row.size));
                     target = path.join("cur").join(maildir::file_name(&base, entry.row.flags));
                 }
                 maildir::rename(source, &target)?;
@@ -86,15 +85,19 @@ impl Inner {
             }
         }
         let pairs = self.enter(to, &path, &moved, |transaction, entry, uid, modseq| {
-            let sql = "UPDATE messages SET folder = ?1, uid = ?2, base = ?3, modseq = ?4 WHERE id = ?5";
-            transaction.prepare_cached(sql)?.execute((to.0, uid.0, &entry.base, modseq.sql(), entry.id))?;
-            messages::remove(transaction, from, entry.row.uid, modseq)
+            let row = Row { uid, modseq, saved: messages::now(), ..entry.row.clone() };
+            let sql = "UPDATE messages SET folder = ?1, uid = ?2, base = ?3, modseq = ?4, saved = ?5 WHERE id = ?6";
+            let values = (to.0, uid.0, &entry.base, modseq.sql(), row.saved, row.id.0);
+            transaction.prepare_cached(sql)?.execute(values)?;
+            messages::forget(transaction, from, entry.row.uid, modseq)?;
+            Ok(row)
         })?;
         if !pairs.is_empty() {
             // Only now that the new names are synced may the old ones be forgotten.
             durable::sync_dir(&source_dir).map_err(at(&source_dir))?;
+            let gone: Vec<Row> = moved.into_iter().map(|entry| entry.row).collect();
             let highest = self.state(to)?.highest;
-            self.state(from)?.highest = highest;
+            self.note(from, &gone, &[], highest)?;
         }
         Ok(pairs)
     }
@@ -105,7 +108,7 @@ impl Inner {
         to: FolderId,
         path: &Path,
         entries: &[Entry],
-        mut put: impl FnMut(&rusqlite::Transaction<'_>, &Entry, Uid, crate::ModSeq) -> Result<(), StoreError>,
+        mut put: impl FnMut(&rusqlite::Transaction<'_>, &Entry, Uid, ModSeq) -> Result<Row, StoreError>,
     ) -> Result<Vec<(Uid, Uid)>, StoreError> {
         if entries.is_empty() {
             return Ok(Vec::new());
@@ -116,28 +119,28 @@ impl Inner {
         let modseq = self.take_modseq()?;
         let labelled = entries.iter().any(|entry| !entry.row.keywords.is_empty());
         let commit = if labelled { Commit::Synced } else { Commit::Ordinary };
-        let pairs = self.commit(commit, |transaction| {
-            let mut pairs = Vec::with_capacity(entries.len());
+        let rows = self.commit(commit, |transaction| {
+            let mut rows = Vec::with_capacity(entries.len());
             for (uid, entry) in (first.0..).map(Uid).zip(entries) {
-                put(transaction, entry, uid, modseq)?;
-                pairs.push((entry.row.uid, uid));
+                rows.push(put(transaction, entry, uid, modseq)?);
             }
-            Ok(pairs)
+            Ok(rows)
         })?;
-        self.state(to)?.highest = modseq;
-        Ok(pairs)
+        self.note(to, &[], &rows, modseq)?;
+        Ok(entries.iter().zip(&rows).map(|(entry, row)| (entry.row.uid, row.uid)).collect())
     }
 }
 
 /// A second name for the same bytes, which are synced already; where the file system has no links, a synced copy.
-fn duplicate(source: &Path, folder: &Path, base: &str, name: &str) -> Result<(), StoreError> {
+fn duplicate(source: &Path, folder: &Path, base: &str, name: &str, received: u32) -> Result<(), StoreError> {
     let target = folder.join("cur").join(name);
     match fs::hard_link(source, &target) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NoMessage),
         Err(_) => {
             let bytes = fs::read(source).map_err(at(source))?;
-            let tmp = maildir::write_tmp(folder, base, &bytes)?;
+            let received = UNIX_EPOCH + Duration::from_secs(u64::from(received));
+            let tmp = maildir::write_tmp(folder, base, &bytes, received)?;
             fs::rename(&tmp, &target).map_err(at(&target))
         }
     }

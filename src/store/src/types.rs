@@ -2,7 +2,9 @@
 
 use crate::flags::{Flags, Keywords};
 use crate::folders::Folder;
+use crate::image::Image;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A message's unique identifier within its folder and UIDVALIDITY (RFC 3501 §2.3.1.1). Never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,13 +39,24 @@ impl Uid {
     }
 }
 
-/// What a session keeps of each message of its folder.
+/// A message's number in the index, which it keeps when it is moved; never given to another message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId(pub i64);
+
+/// What is kept in memory of each message of a folder in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     pub uid: Uid,
     pub flags: Flags,
     pub keywords: Keywords,
     pub modseq: ModSeq,
+    pub id: MessageId,
+    /// Octets; no message is as large as this can tell.
+    pub size: u32,
+    /// The internal date, in seconds since 1970, up to the year 2106.
+    pub received: u32,
+    /// When it came into its folder (RFC 8514), in the same way.
+    pub saved: u32,
 }
 
 /// A folder as a session sees it when selecting it.
@@ -51,19 +64,42 @@ pub struct Row {
 pub struct Selected {
     pub folder: Folder,
     pub uid_next: Uid,
-    pub highest: ModSeq,
     /// Messages from this UID on are \Recent for this session (RFC 3501 §2.3.2).
     pub recent_from: Uid,
-    /// Every message, by ascending UID.
-    pub rows: Vec<Row>,
+    pub image: Arc<Image>,
 }
 
-/// What happened in a folder since a modification sequence.
-#[derive(Debug, Clone, Default)]
-pub struct Changes {
-    pub highest: ModSeq,
-    /// New and changed messages, by ascending UID.
-    pub rows: Vec<Row>,
-    /// Removed messages.
-    pub removed: Vec<Uid>,
+/// How much a folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub messages: u64,
+    pub unseen: u64,
+    pub deleted: u64,
+    /// Octets of all messages.
+    pub bytes: u64,
+    /// Octets of those that are flagged \Deleted (RFC 9208 §5.1, DELETED-STORAGE).
+    pub deleted_bytes: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, row: &Row) {
+        let size = u64::from(row.size);
+        self.messages += 1;
+        self.bytes += size;
+        self.unseen += u64::from(!row.flags.contains(Flags::SEEN));
+        if row.flags.contains(Flags::DELETED) {
+            self.deleted += 1;
+            self.deleted_bytes += size;
+        }
+    }
+
+    pub(crate) fn subtract(&mut self, row: &Row) {
+        let mut one = Counts::default();
+        one.add(row);
+        self.messages = self.messages.saturating_sub(one.messages);
+        self.bytes = self.bytes.saturating_sub(one.bytes);
+        self.unseen = self.unseen.saturating_sub(one.unseen);
+        self.deleted = self.deleted.saturating_sub(one.deleted);
+        self.deleted_bytes = self.deleted_bytes.saturating_sub(one.deleted_bytes);
+    }
 }

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use store::{Account, FlagChange, FlagUpdate, Flags, FolderName, Keywords, ModSeq, New, SpecialUse, Uid};
+use store::{
+    Account, FlagChange, FlagUpdate, Flags, FolderId, FolderName, Keywords, ModSeq, New, Row, SpecialUse, Uid, Which,
+};
 
 fn name(text: &str) -> FolderName {
     FolderName::parse(text).unwrap()
@@ -25,22 +27,30 @@ fn update(change: FlagChange, flags: Flags, keywords: &[&str]) -> FlagUpdate {
     FlagUpdate { change, flags, keywords: Keywords::new(keywords.iter().copied()), unchanged_since: None }
 }
 
-/// The invariants that can be seen from outside: index and files agree, every message can be read.
+/// The invariants: fsck finds nothing, and every message can be read and is what the index says.
 fn check(account: &Account) {
+    assert_eq!(account.fsck(false).unwrap(), []);
     for folder in account.folders().unwrap() {
         let selected = account.select(folder.id, false).unwrap();
-        let uids: Vec<Uid> = selected.rows.iter().map(|row| row.uid).collect();
-        assert!(uids.windows(2).all(|pair| pair[0] < pair[1]), "UIDs ascend");
-        assert!(uids.last().is_none_or(|last| *last < selected.uid_next));
-        assert!(selected.rows.iter().all(|row| row.modseq <= selected.highest));
-        let dir = if folder.name.is_inbox() { String::new() } else { format!(".{}", folder.name.to_wire()) };
-        assert_eq!(files(account.dir(), &dir).len(), uids.len(), "{}", folder.name);
-        for details in account.details(folder.id, &uids, true).unwrap() {
-            let bytes = account.read(folder.id, details.uid).unwrap();
-            assert_eq!(bytes.len() as u64, details.size);
-            assert!(details.parsed.is_some());
+        let rows: Vec<Row> = selected.image.rows().cloned().collect();
+        assert!(rows.windows(2).all(|pair| pair[0].uid < pair[1].uid), "UIDs ascend");
+        assert!(rows.last().is_none_or(|last| last.uid < selected.uid_next));
+        assert!(rows.iter().all(|row| row.modseq <= selected.image.highest));
+        assert_eq!(account.status(&folder.name).unwrap().counts.messages, rows.len() as u64);
+        for (row, parsed) in rows.iter().zip(account.parsed(folder.id, &rows).unwrap()) {
+            let bytes = account.read(folder.id, row.uid).unwrap();
+            assert_eq!(bytes.len(), row.size as usize);
+            assert_eq!(parsed.unwrap(), store::mime::Parsed::of(&bytes));
         }
     }
+}
+
+fn rows(account: &Account, id: FolderId) -> Vec<Row> {
+    account.select(id, false).unwrap().image.rows().cloned().collect()
+}
+
+fn highest(account: &Account, id: FolderId) -> ModSeq {
+    account.select(id, false).unwrap().image.highest
 }
 
 #[test]
@@ -63,13 +73,14 @@ fn mail_flags_and_keywords_are_there_after_a_restart_and_uids_go_on() {
     account.update_flags(inbox.id, &[first], &update(FlagChange::Add, Flags::SEEN, &["$Label1"])).unwrap();
     assert!(files(dir.path(), "")[0].to_string_lossy().ends_with(":2,S"));
     let before = account.select(inbox.id, false).unwrap();
+    let rows_before = rows(&account, inbox.id);
     drop(account);
 
     let account = Account::open(dir.path()).unwrap();
     let after = account.select(inbox.id, false).unwrap();
-    assert_eq!(before.rows, after.rows);
+    assert_eq!(rows_before, rows(&account, inbox.id));
     assert_eq!(before.folder.validity, after.folder.validity);
-    assert!(after.highest >= before.highest);
+    assert!(after.image.highest >= before.image.highest);
     assert!(deliver(&account, "INBOX", "two") >= before.uid_next);
     check(&account);
 }
@@ -90,11 +101,11 @@ fn changes_by_other_tools_are_noticed_at_the_next_select() {
         }
     }
     fs::write(dir.path().join("Maildir/new/77.other.host"), "Subject: by hand\n\nx\n").unwrap();
-    let selected = account.select(inbox.id, false).unwrap();
-    assert_eq!(selected.rows.len(), 2);
-    assert_eq!(selected.rows[0].uid, kept);
-    assert_eq!(selected.rows[0].flags, Flags::FLAGGED | Flags::ANSWERED);
-    assert!(selected.rows[1].uid > gone);
+    let found = rows(&account, inbox.id);
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].uid, kept);
+    assert_eq!(found[0].flags, Flags::FLAGGED | Flags::ANSWERED);
+    assert!(found[1].uid > gone);
     check(&account);
 }
 
@@ -122,17 +133,16 @@ fn a_lost_or_damaged_index_is_rebuilt_without_losing_mail() {
         let account = Account::open(dir.path()).unwrap();
         if round == 0 {
             deliver(&account, "INBOX", "one");
-            account.create_folder(&name("Work.2026 Größe")).unwrap();
-            deliver(&account, "Work.2026 Größe", "two");
+            account.create_folder(&name("Work/2026 Größe")).unwrap();
+            deliver(&account, "Work/2026 Größe", "two");
         }
         let inbox = account.folder(&name("INBOX")).unwrap().unwrap();
         for folder in account.folders().unwrap() {
             assert!(validities.insert(folder.validity.0), "a rebuilt index has new UIDVALIDITYs");
         }
         assert_eq!(account.usage().unwrap().0, 2);
-        assert_eq!(account.status(&name("Work.2026 Größe")).unwrap().messages, 1);
-        let row = &account.select(inbox.id, false).unwrap().rows[0];
-        assert_eq!(account.details(inbox.id, &[row.uid], false).unwrap()[0].received, 1_700_000_000);
+        assert_eq!(account.status(&name("Work/2026 Größe")).unwrap().counts.messages, 1);
+        assert_eq!(rows(&account, inbox.id)[0].received, 1_700_000_000);
         check(&account);
         drop(account);
         let index = dir.path().join("index.db");
@@ -151,6 +161,7 @@ fn a_restored_index_never_hands_out_a_uid_again() {
     store::snapshot(dir.path()).unwrap();
     let after: Vec<Uid> = (0..300).map(|count| deliver(&account, "INBOX", &format!("after {count}"))).collect();
     let seen = account.select(account.folder(&name("INBOX")).unwrap().unwrap().id, false).unwrap();
+    let seen_rows = rows(&account, seen.folder.id);
     drop(account);
 
     fs::remove_file(dir.path().join("index.db")).unwrap();
@@ -159,10 +170,11 @@ fn a_restored_index_never_hands_out_a_uid_again() {
     let inbox = account.folder(&name("INBOX")).unwrap().unwrap();
     let restored = account.select(inbox.id, false).unwrap();
     assert_eq!(restored.folder.validity, seen.folder.validity);
-    assert_eq!(restored.rows.len(), 301, "mail that came after the snapshot is adopted");
-    assert_eq!(restored.rows[0], seen.rows[0], "mail of the snapshot keeps its UID");
-    assert!(restored.rows[1].uid > *after.last().unwrap());
-    assert!(restored.highest > seen.highest);
+    let found = rows(&account, inbox.id);
+    assert_eq!(found.len(), 301, "mail that came after the snapshot is adopted");
+    assert_eq!(found[0], seen_rows[0], "mail of the snapshot keeps its UID");
+    assert!(found[1].uid > *after.last().unwrap());
+    assert!(restored.image.highest > seen.image.highest);
     check(&account);
 }
 
@@ -191,11 +203,10 @@ fn moved_and_copied_messages_keep_bytes_flags_and_date() {
     account.update_flags(inbox.id, &uids[..1], &update(FlagChange::Replace, Flags::FLAGGED, &["Work"])).unwrap();
     let copied = account.transfer(inbox.id, &uids, archive.id, false).unwrap();
     assert_eq!(copied.uids.len(), 3);
-    let since = account.select(inbox.id, false).unwrap().highest;
+    let since = highest(&account, inbox.id);
     let moved = account.transfer(inbox.id, &uids[..2], archive.id, true).unwrap();
-    assert_eq!(account.changes(inbox.id, since).unwrap().removed, uids[..2]);
-    let rows: HashMap<Uid, _> =
-        account.select(archive.id, false).unwrap().rows.into_iter().map(|row| (row.uid, row)).collect();
+    assert_eq!(account.removed_since(inbox.id, since).unwrap().unwrap(), uids[..2]);
+    let rows: HashMap<Uid, _> = rows(&account, archive.id).into_iter().map(|row| (row.uid, row)).collect();
     assert_eq!(rows.len(), 5);
     for uid in [copied.uids[0].1, moved.uids[0].1] {
         assert_eq!(rows[&uid].flags, Flags::FLAGGED);
@@ -216,11 +227,11 @@ fn only_messages_marked_deleted_are_expunged_and_sessions_are_told() {
     let uids: Vec<Uid> = (0..3).map(|count| deliver(&account, "INBOX", &count.to_string())).collect();
     assert!(watch.has_changed().unwrap());
     account.update_flags(inbox.id, &uids[..2], &update(FlagChange::Add, Flags::DELETED, &[])).unwrap();
-    let since = account.select(inbox.id, false).unwrap().highest;
+    let since = highest(&account, inbox.id);
     assert_eq!(account.expunge(inbox.id, Some(&uids[1..])).unwrap(), uids[1..2]);
-    assert_eq!(account.changes(inbox.id, since).unwrap().removed, uids[1..2]);
+    assert_eq!(account.removed_since(inbox.id, since).unwrap().unwrap(), uids[1..2]);
     assert_eq!(account.expunge(inbox.id, None).unwrap(), uids[..1]);
-    assert_eq!(account.status(&name("INBOX")).unwrap().messages, 1);
+    assert_eq!(account.status(&name("INBOX")).unwrap().counts.messages, 1);
     check(&account);
 }
 
@@ -230,33 +241,33 @@ fn a_message_changed_meanwhile_is_left_alone_when_asked_so() {
     let account = Account::open(dir.path()).unwrap();
     let inbox = account.folder(&name("INBOX")).unwrap().unwrap();
     let uid = deliver(&account, "INBOX", "one");
-    let modseq = account.select(inbox.id, false).unwrap().rows[0].modseq;
+    let modseq = rows(&account, inbox.id)[0].modseq;
     account.update_flags(inbox.id, &[uid], &update(FlagChange::Add, Flags::SEEN, &[])).unwrap();
     let stale = FlagUpdate { unchanged_since: Some(modseq), ..update(FlagChange::Add, Flags::DELETED, &[]) };
     assert_eq!(account.update_flags(inbox.id, &[uid], &stale).unwrap().modified, [uid]);
-    assert!(account.changes(inbox.id, modseq).unwrap().rows[0].modseq > ModSeq(modseq.0));
+    assert!(rows(&account, inbox.id)[0].modseq > modseq);
 }
 
 #[test]
 fn folders_are_renamed_with_those_below_and_a_deleted_one_takes_its_mail_along() {
     let dir = tempfile::tempdir().unwrap();
     let account = Account::open(dir.path()).unwrap();
-    account.create_folder(&name("A.B.C")).unwrap();
-    let uid = deliver(&account, "A.B.C", "deep");
-    let validity = account.folder(&name("A.B.C")).unwrap().unwrap().validity;
-    assert!(account.rename_folder(&name("A"), &name("A.X")).is_err());
-    account.rename_folder(&name("A"), &name("Z.A")).unwrap();
-    let moved = account.folder(&name("Z.A.B.C")).unwrap().unwrap();
+    account.create_folder(&name("A/B/C")).unwrap();
+    let uid = deliver(&account, "A/B/C", "deep");
+    let validity = account.folder(&name("A/B/C")).unwrap().unwrap().validity;
+    assert!(account.rename_folder(&name("A"), &name("A/X")).is_err());
+    account.rename_folder(&name("A"), &name("Z/A")).unwrap();
+    let moved = account.folder(&name("Z/A/B/C")).unwrap().unwrap();
     assert_eq!(moved.validity, validity);
     assert_eq!(account.read(moved.id, uid).unwrap(), b"Subject: deep\r\n\r\ndeep\r\n");
-    account.delete_folder(&name("Z.A.B.C")).unwrap();
-    let again = account.create_folder(&name("Z.A.B.C")).unwrap();
+    account.delete_folder(&name("Z/A/B/C")).unwrap();
+    let again = account.create_folder(&name("Z/A/B/C")).unwrap();
     assert!(again.validity.0 > validity.0);
     assert!(account.delete_folder(&name("INBOX")).is_err());
     deliver(&account, "INBOX", "one");
     account.rename_folder(&name("INBOX"), &name("Old")).unwrap();
-    assert_eq!(account.status(&name("INBOX")).unwrap().messages, 0);
-    assert_eq!(account.status(&name("Old")).unwrap().messages, 1);
+    assert_eq!(account.status(&name("INBOX")).unwrap().counts.messages, 0);
+    assert_eq!(account.status(&name("Old")).unwrap().counts.messages, 1);
     check(&account);
 }
 
@@ -267,4 +278,124 @@ fn a_retired_account_takes_no_more_mail() {
     account.retire();
     let new = New { bytes: b"x", flags: Flags::NONE, keywords: Keywords::default(), received: 0 };
     assert!(matches!(account.deliver(&name("INBOX"), &new), Err(store::StoreError::Retired)));
+}
+
+#[test]
+fn removed_mail_can_be_brought_back_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    account.create_folder(&name("Work")).unwrap();
+    let inbox = account.folder(&name("INBOX")).unwrap().unwrap();
+    let kept = deliver(&account, "INBOX", "kept");
+    let gone = deliver(&account, "INBOX", "gone");
+    deliver(&account, "Work", "in a folder that goes");
+    let mark = update(FlagChange::Add, Flags::DELETED | Flags::SEEN, &["Blue"]);
+    account.update_flags(inbox.id, &[gone], &mark).unwrap();
+    account.expunge(inbox.id, None).unwrap();
+    account.delete_folder(&name("Work")).unwrap();
+    assert_eq!(account.removed_usage().unwrap().0, 2);
+    assert_eq!(account.usage().unwrap().0, 1, "what was removed counts no more");
+    check(&account);
+
+    // Also after the index was lost, though then nobody knows from where.
+    drop(account);
+    let account = Account::open(dir.path()).unwrap();
+    let back = account.bring_back(&Which { folder: Some(name("Work")), since: None }).unwrap();
+    assert_eq!(back.into_iter().collect::<Vec<_>>(), [(name("Work"), 1)]);
+    let back = account.bring_back(&Which::default()).unwrap();
+    assert_eq!(back.into_iter().collect::<Vec<_>>(), [(name("INBOX"), 1)]);
+    let found = rows(&account, inbox.id);
+    assert_eq!(found[0].uid, kept);
+    assert!(found[1].uid > gone && found[1].flags == Flags::SEEN && found[1].keywords.contains("Blue"));
+    assert_eq!(account.removed().unwrap(), []);
+    check(&account);
+
+    account.update_flags(inbox.id, &[kept], &mark).unwrap();
+    account.expunge(inbox.id, None).unwrap();
+    drop(account);
+    fs::remove_file(dir.path().join("index.db")).unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    let now = u64::from(account.removed().unwrap()[0].removed);
+    assert_eq!(account.purge_removed(now + 29 * 24 * 3600).unwrap(), 0);
+    assert_eq!(account.purge_removed(now + 31 * 24 * 3600).unwrap(), 1);
+    assert_eq!(account.bring_back(&Which::default()).unwrap().len(), 0);
+    check(&account);
+}
+
+#[test]
+fn fsck_names_what_is_wrong_and_mends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    for count in 0..5 {
+        deliver(&account, "INBOX", &count.to_string());
+    }
+    check(&account);
+    let mut found = files(dir.path(), "");
+    found.sort();
+    fs::remove_file(&found[0]).unwrap();
+    fs::rename(&found[1], format!("{}FS", found[1].display())).unwrap();
+    fs::write(&found[2], "Subject: edited by hand\n\n").unwrap();
+    fs::write(dir.path().join("Maildir/cur/1.by.hand:2,S"), "Subject: dropped in\n\nx").unwrap();
+    fs::create_dir_all(dir.path().join("Maildir/.Dropped/cur")).unwrap();
+    let index = rusqlite::Connection::open(dir.path().join("index.db")).unwrap();
+    index.execute("INSERT INTO parsed VALUES (9999, '', '', '')", []).unwrap();
+    index.execute("UPDATE messages SET uid = 70000 WHERE uid = (SELECT max(uid) FROM messages)", []).unwrap();
+    let told = account.fsck(false).unwrap();
+    assert!(told.iter().all(|finding| !finding.mended));
+    for words in ["no file", "not in the index", "other flags", "another size", "never reserved", "belong to nothing"] {
+        assert!(told.iter().any(|finding| finding.problem.contains(words)), "{words}: {told:#?}");
+    }
+    assert_eq!(account.fsck(true).unwrap().iter().filter(|finding| !finding.mended).count(), 0);
+    check(&account);
+    assert!(account.folder(&name("Dropped")).unwrap().is_some());
+    assert!(deliver(&account, "INBOX", "after").0 > 70_000);
+    check(&account);
+}
+
+#[test]
+fn a_folder_that_changed_while_the_box_was_down_is_compared_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    let uid = deliver(&account, "INBOX", "one");
+    let inbox = account.folder(&name("INBOX")).unwrap().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(120));
+    account.select(inbox.id, false).unwrap();
+    drop(account);
+    fs::write(dir.path().join("Maildir/new/77.other.host"), "Subject: by hand\n\nx\n").unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    assert_eq!(rows(&account, inbox.id).len(), 2);
+    assert_eq!(rows(&account, inbox.id)[0].uid, uid);
+    check(&account);
+}
+
+#[test]
+fn several_messages_are_stored_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    let new = |bytes| New { bytes, flags: Flags::SEEN, keywords: Keywords::default(), received: 5 };
+    let stored = account.deliver_many(&name("INBOX"), &[new(b"a: 1\r\n\r\n"), new(b"b: 2\r\n\r\n")]).unwrap();
+    assert_eq!(stored[1].uid.0, stored[0].uid.0 + 1);
+    assert!(account.deliver_many(&name("None"), &[new(b"x")]).is_err());
+    check(&account);
+}
+
+#[test]
+fn annotations_and_rights_stay_with_their_folder_and_go_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    let work = account.create_folder(&name("Work")).unwrap().id;
+    account.annotate(Some(work), &[("/private/Comment".into(), Some(b"mine".to_vec()))]).unwrap();
+    account.annotate(None, &[("/shared/comment".into(), Some(b"all".to_vec()))]).unwrap();
+    account.set_acl(work, "eve@example.org", "lrs").unwrap();
+    account.rename_folder(&name("Work"), &name("Play")).unwrap();
+    drop(account);
+    let account = Account::open(dir.path()).unwrap();
+    assert_eq!(account.annotations(Some(work)).unwrap()["/private/comment"], b"mine");
+    assert_eq!(account.shared().unwrap(), [(work, "eve@example.org".to_owned(), "lrs".to_owned())]);
+    assert!(account.annotate(Some(work), &[("/a".into(), Some(vec![0; 1 << 20]))]).is_err());
+    account.annotate(Some(work), &[("/private/comment".into(), None)]).unwrap();
+    assert_eq!(account.annotations(Some(work)).unwrap().len(), 0);
+    account.delete_folder(&name("Play")).unwrap();
+    assert!(account.shared().unwrap().is_empty() && account.set_acl(work, "x", "l").is_err());
+    check(&account);
 }

@@ -1,11 +1,13 @@
 //! One file per command.
 
 pub mod alias;
+pub mod app_password;
 pub mod backup;
 pub mod demo;
 pub mod dns;
 pub mod plan;
 pub mod queue;
+pub mod quota;
 pub mod release;
 pub mod restore;
 pub mod run;

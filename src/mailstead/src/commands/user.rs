@@ -1,5 +1,6 @@
 //! `mailstead user`: accounts. Domains follow from their addresses.
 
+use crate::commands::app_password::AppPassword;
 use crate::output::say;
 use crate::{commands, converge, output};
 use anyhow::Context;
@@ -41,8 +42,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
+    AppPassword(AppPassword),
     /// Remove an account. Its mail is put aside on the disk, under mail/.retired.
-    Remove { address: Address },
+    Remove {
+        address: Address,
+    },
 }
 
 impl User {
@@ -69,6 +73,7 @@ impl User {
                     say!("Password: {}", password.expose());
                 }
             }
+            Command::AppPassword(command) => command.run(&client).await?,
             Command::Remove { address } => {
                 client.ask(&directory::RemoveAccount { account: address.clone() }).await?;
                 client.ask(&mailbox::Retire { account: address.account() }).await?;

@@ -8,11 +8,8 @@ use serde::{Deserialize, Serialize};
 /// (its name) and ends with one that has nothing. Bytes, because header text need not be UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MailAddress {
-    #[serde(rename = "n", with = "super::envelope::text")]
     pub name: Option<Vec<u8>>,
-    #[serde(rename = "m", with = "super::envelope::text")]
     pub mailbox: Option<Vec<u8>>,
-    #[serde(rename = "h", with = "super::envelope::text")]
     pub host: Option<Vec<u8>>,
 }
 

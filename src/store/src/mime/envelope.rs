@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Header values as they stand, unfolded and undecoded.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Envelope {
-    #[serde(with = "text")]
     pub date: Option<Vec<u8>>,
-    #[serde(with = "text")]
     pub subject: Option<Vec<u8>>,
     pub from: Vec<MailAddress>,
     /// As From when the message has none, as the RFC wants it.
@@ -19,9 +17,7 @@ pub struct Envelope {
     pub to: Vec<MailAddress>,
     pub cc: Vec<MailAddress>,
     pub bcc: Vec<MailAddress>,
-    #[serde(with = "text")]
     pub in_reply_to: Option<Vec<u8>>,
-    #[serde(with = "text")]
     pub message_id: Option<Vec<u8>>,
 }
 
@@ -59,28 +55,6 @@ impl Envelope {
             out.reply_to.clone_from(&out.from);
         }
         out
-    }
-}
-
-/// Bytes in JSON: UTF-8 as a string, anything else as its bytes one character each, marked by a leading NUL (which
-/// no header value has).
-pub mod text {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
-        let shown = bytes.as_ref().map(|bytes| match std::str::from_utf8(bytes) {
-            Ok(text) if !text.starts_with('\0') => text.to_owned(),
-            _ => std::iter::once('\0').chain(bytes.iter().map(|byte| char::from(*byte))).collect(),
-        });
-        shown.serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
-        let shown: Option<String> = Option::deserialize(from)?;
-        Ok(shown.map(|text| match text.strip_prefix('\0') {
-            Some(latin) => latin.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect(),
-            None => text.into_bytes(),
-        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The tree of parts (RFC 2046), with bounds on depth and number.
 
-use super::envelope::{Envelope, text};
+use super::envelope::Envelope;
 use super::header::{Scanner, fields, is_blank, line_length, unfold};
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ impl Span {
 
 /// A header value, or a parameter's name or value. Not always UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Text(#[serde(with = "text")] Option<Vec<u8>>);
+pub struct Text(Option<Vec<u8>>);
 
 impl Text {
     pub fn bytes(&self) -> Option<&[u8]> {
@@ -81,6 +81,12 @@ impl Part {
             Content::Multipart(parts) => parts,
             Content::Message(inner) => std::slice::from_ref(&inner.1),
         }
+    }
+
+    /// A parameter of the content type, by its name in lower case.
+    pub fn param(&self, wanted: &str) -> Option<&[u8]> {
+        let named = |name: &Text| name.bytes().is_some_and(|name| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        self.params.iter().find(|(name, _)| named(name)).and_then(|(_, value)| value.bytes())
     }
 
     pub fn is(&self, kind: &str) -> bool {

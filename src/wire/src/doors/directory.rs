@@ -10,6 +10,26 @@ crate::door! { base::Role::Directory;
     Resolve { address: Address } -> Resolution, from [Mta, Mailbox];
     /// Whether a password is right. Slow on failure, per client address and per account.
     Authenticate { login: String, password: Secret, service: Service, client: IpAddr } -> Login, from [Mta, Mailbox, Web];
+    /// What a SCRAM-SHA-256 exchange (RFC 5802, RFC 7677) begins with. A name that is unknown or has no app passwords
+    /// gets a made-up salt, always the same one, so that the answer tells nothing.
+    ScramChallenge { login: String, client: IpAddr } -> ScramParameters, from [Mailbox];
+    /// Whether a client's proof fits one of the account's app passwords. Slow on failure, like `Authenticate`.
+    ScramVerify {
+        login: String,
+        /// RFC 5802 §3: client-first-message-bare, server-first-message and client-final-message-without-proof, joined
+        /// by commas. The asker has checked nonce and channel binding.
+        auth_message: String,
+        client_proof: Vec<u8>,
+        service: Service,
+        client: IpAddr,
+    } -> ScramLogin, from [Mailbox];
+    /// Whether any account has an app password: without one nobody can log in by SCRAM, and it is not to be offered.
+    ScramOffered {} -> bool, from [Mailbox];
+    /// Makes a random password for one device, which is good for everything but the panel. It is shown this once.
+    AddAppPassword { account: Address, name: String } -> Secret, from [];
+    /// The app passwords of an account, by name.
+    AppPasswords { account: Address } -> Vec<AppPassword>, from [];
+    RemoveAppPassword { account: Address, name: String } -> (), from [];
     /// Whether an account may write an address into From or MAIL FROM: its own, its tags, or an alias that leads to it.
     MaySend { account: Address, sender: Address } -> bool, from [Mta];
     /// The domains that get mail here: those of accounts and aliases, sorted.
@@ -19,13 +39,24 @@ crate::door! { base::Role::Directory;
     /// Adds an account. Refused when the address is taken.
     AddAccount { address: Address, password: Secret, admin: bool } -> (), from [];
     SetPassword { account: Address, password: Secret } -> (), from [];
-    /// Removes an account; its mail stays where it is until the mailbox role retires it.
+    /// Removes an account; its mail stays where it is until the mailbox role retires it. What the directory knew of it
+    /// is kept for 30 days, but for its app passwords.
     RemoveAccount { account: Address } -> (), from [];
+    /// The accounts that were removed in the last 30 days, the latest first.
+    RemovedAccounts {} -> Vec<RemovedAccount>, from [Mailbox];
+    /// Brings a removed account back: password, rights, quota, and its place in the aliases that are still there.
+    RestoreAccount { account: Address } -> Restored, from [];
     /// Adds an alias to accounts of this box.
     AddAlias { address: Address, targets: Vec<Address> } -> (), from [];
     RemoveAlias { address: Address } -> (), from [];
     /// Every alias, sorted; the required ones (postmaster@ and friends) included.
     Aliases {} -> Vec<Alias>, from [];
+    /// Sets how much mail may be kept, or with no `bytes` takes the rule away.
+    SetQuota { scope: QuotaScope, bytes: Option<u64> } -> (), from [];
+    /// Every rule: the default first, then domains, then accounts. None as long as the owner sets none.
+    Quotas {} -> Vec<Quota>, from [];
+    /// The bounds that hold for an account.
+    QuotaOf { account: Address } -> AccountQuota, from [Mailbox];
     /// Makes a consistent copy of `box.db` beside it.
     TakeSnapshot {} -> Snapshot, from [Backup];
 }
@@ -45,6 +76,8 @@ pub enum Resolution {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Service {
     Imap,
+    Pop3,
+    ManageSieve,
     Submission,
     Panel,
 }
@@ -78,4 +111,79 @@ pub struct Alias {
     pub targets: Vec<Address>,
     /// Whether the box itself keeps it (RFC 2142 names), so that it cannot be removed.
     pub required: bool,
+}
+
+/// What the server-first-message of a SCRAM exchange carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScramParameters {
+    pub salt: Vec<u8>,
+    pub iterations: u32,
+}
+
+/// The outcome of a SCRAM exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScramLogin {
+    Granted {
+        account: Address,
+        admin: bool,
+        /// By which the client knows that it talks to its own server (RFC 5802 §3, ServerSignature).
+        server_signature: Vec<u8>,
+    },
+    /// Wrong name or password; which of them is not told.
+    Denied,
+    /// Too many failures from there or for that account; the proof was not looked at.
+    Throttled { retry_after_seconds: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppPassword {
+    /// The device or program it was made for.
+    pub name: String,
+    /// Seconds since 1970.
+    pub created: u64,
+    /// The day (UTC) of the last login with it: seconds since 1970, at midnight. None before the first.
+    pub last_used: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedAccount {
+    pub address: Address,
+    /// Seconds since 1970.
+    pub removed: u64,
+    /// When it is forgotten for good.
+    pub purged: u64,
+}
+
+/// What came back with an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// When it had been removed.
+    pub removed: u64,
+    /// The aliases that lead to it again.
+    pub aliases: Vec<Address>,
+}
+
+/// What a quota holds for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QuotaScope {
+    /// Each account without a rule of its own.
+    Default,
+    /// The sum of a domain's accounts.
+    Domain(Domain),
+    Account(Address),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    pub scope: QuotaScope,
+    pub bytes: u64,
+}
+
+/// The bounds that hold for one account; None is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountQuota {
+    /// Its own rule, else the default.
+    pub account_bytes: Option<u64>,
+    /// For all accounts of its domain together.
+    pub domain_bytes: Option<u64>,
 }

@@ -8,7 +8,8 @@ pub use sort::sorted;
 pub use thread::{ordered_subject, references, write_threads};
 
 use crate::{limits, text};
-use store::mime::{Envelope, MailAddress};
+use store::Row;
+use store::mime::{MailAddress, Parsed, message_ids};
 use subject::Base;
 
 /// A message in a sort or a thread.
@@ -40,28 +41,23 @@ struct Party {
 }
 
 impl Facts {
-    /// `sent` of the header, if it can be read; `references` is the value of the References field.
-    pub fn new(number: u32, received: u64, size: u64, envelope: &Envelope, references: &[u8]) -> Facts {
-        let sent = envelope.date.as_deref().and_then(text::sent_at);
-        let mut ids = message_ids(references);
-        if ids.is_empty() {
-            // RFC 5256 §3: of In-Reply-To the first one counts.
-            ids = message_ids(envelope.in_reply_to.as_deref().unwrap_or_default());
-            ids.truncate(1);
-        }
-        let oldest_kept = ids.len().saturating_sub(limits::REFERENCES);
+    /// Of a message that goes by this number.
+    pub fn new(number: u32, row: &Row, parsed: Parsed) -> Facts {
+        let Parsed { envelope, references, sent, .. } = parsed;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let own = envelope.message_id.as_deref().and_then(|value| message_ids(value).next());
         Facts {
             number,
-            received,
-            sent: sent.unwrap_or_else(|| i64::try_from(received).unwrap_or(i64::MAX)),
-            size,
+            received: u64::from(row.received),
+            sent: sent.map_or(i64::from(row.received), |sent| sent.seconds),
+            size: u64::from(row.size),
             relevancy: 0,
             subject: Base::of(&text::decoded_value(envelope.subject.as_deref().unwrap_or_default())),
             from: Party::of(&envelope.from),
             to: Party::of(&envelope.to),
             cc: Party::of(&envelope.cc),
-            message_id: message_ids(envelope.message_id.as_deref().unwrap_or_default()).into_iter().next(),
-            references: ids.split_off(oldest_kept),
+            message_id: own.map(text),
+            references: references.iter().map(|id| text(id)).collect(),
         }
     }
 }
@@ -86,13 +82,21 @@ fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_uppercase).take(limits::SORT_TEXT).collect()
 }
 
-/// `<…>` after `<…>`, without the brackets.
-fn message_ids(value: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(value);
-    let after_open = text.split('<').skip(1);
-    after_open
-        .filter_map(|rest| rest.split_once('>'))
-        .map(|(id, _)| id.chars().filter(|c| !c.is_whitespace()).take(limits::SORT_TEXT).collect::<String>())
-        .filter(|id| !id.is_empty())
-        .collect()
+#[cfg(test)]
+impl Facts {
+    /// Of a message received at a second.
+    fn of(number: u32, received: u32, message: &str) -> Facts {
+        use store::{Flags, Keywords, MessageId, ModSeq, Uid};
+        let row = Row {
+            uid: Uid(number),
+            flags: Flags::NONE,
+            keywords: Keywords::default(),
+            modseq: ModSeq(0),
+            id: MessageId(0),
+            size: number * 10,
+            received,
+            saved: received,
+        };
+        Facts::new(number, &row, Parsed::of(message.as_bytes()))
+    }
 }

@@ -35,10 +35,9 @@ fn compare(a: &Facts, b: &Facts, key: SortKey) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::mime::Envelope;
 
-    fn facts(number: u32, received: u64, header: &str) -> Facts {
-        Facts::new(number, received, u64::from(number) * 10, &Envelope::of(header.as_bytes()), b"")
+    fn facts(number: u32, received: u32, header: &str) -> Facts {
+        Facts::of(number, received, header)
     }
 
     #[test]

@@ -281,12 +281,11 @@ pub fn write_threads(out: &mut Vec<u8>, (nodes, roots): &Threads) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use store::mime::Envelope;
 
     /// A message of number, subject, id and references; numbers are dates as well.
     fn message(number: u32, subject: &str, id: &str, references: &str) -> Facts {
-        let header = format!("Subject: {subject}\r\nMessage-ID: <{id}>\r\n\r\n");
-        Facts::new(number, u64::from(number), 0, &Envelope::of(header.as_bytes()), references.as_bytes())
+        let header = format!("Subject: {subject}\r\nMessage-ID: <{id}>\r\nReferences: {references}\r\n\r\n");
+        Facts::of(number, number, &header)
     }
 
     fn shown(threads: &Threads) -> String {

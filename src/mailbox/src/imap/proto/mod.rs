@@ -12,7 +12,6 @@ mod parser;
 mod search;
 mod set;
 mod sort;
-mod structure;
 mod write;
 
 pub use access::{Depth, GetMetadata, RightsChange};
@@ -27,5 +26,5 @@ pub use parser::{Parser, tag_of};
 pub use search::{Charset, Key, Returns, Search};
 pub use set::{Num, Set, Window, compact};
 pub use sort::{Algorithm, Multisearch, Sort, SortKey, Thread};
-pub use structure::{body, envelope};
+pub use store::mime::{body, envelope};
 pub use write::{astring, date_time, flag_list, mailbox_name};

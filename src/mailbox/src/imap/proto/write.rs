@@ -5,35 +5,7 @@ use super::search::read_date;
 use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 use store::{Flags, Keywords};
 
-/// NIL, or a string.
-pub fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
-    match text {
-        None => out.extend_from_slice(b"NIL"),
-        Some(text) => quoted_or_literal(out, text),
-    }
-}
-
-/// A quoted string where one can hold the bytes, a literal where not.
-pub fn quoted_or_literal(out: &mut Vec<u8>, text: &[u8]) {
-    let plain = text.len() <= 1000 && text.iter().all(|byte| (b' '..0x7f).contains(byte));
-    if !plain {
-        literal(out, text);
-        return;
-    }
-    out.push(b'"');
-    for byte in text {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(*byte);
-    }
-    out.push(b'"');
-}
-
-fn literal(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(format!("{{{}}}\r\n", bytes.len()).as_bytes());
-    out.extend_from_slice(bytes);
-}
+use store::mime::quoted_or_literal;
 
 /// An atom where one can hold the bytes, a string where not.
 pub fn astring(text: &[u8]) -> Vec<u8> {
@@ -99,7 +71,7 @@ mod tests {
     fn strings_take_the_form_that_holds_them() {
         let shown = |bytes: &[u8]| {
             let mut out = Vec::new();
-            nstring(&mut out, Some(bytes));
+            quoted_or_literal(&mut out, bytes);
             String::from_utf8(out).unwrap()
         };
         assert_eq!(shown(b"a \"b\" \\"), r#""a \"b\" \\""#);

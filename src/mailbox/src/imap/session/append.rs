@@ -1,10 +1,11 @@
 //! APPEND, with several messages (RFC 3502) and put together from parts (RFC 4469), and REPLACE (RFC 8508).
 
 use super::messages::try_create;
+use super::rights::Rights;
 use super::{Done, Session, Stop, catenate};
 use crate::imap::proto::{Append, Appended, CatPart, Data, Num, Set, compact};
-use crate::limits;
-use store::{FlagChange, FlagUpdate, Flags, FolderName, Keywords, New, StoreError, Stored};
+use crate::{blocking, limits};
+use store::{FlagChange, FlagUpdate, Flags, FolderId, Keywords, New, StoreError, Stored, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A message ready to be stored.
@@ -13,6 +14,13 @@ struct Ready {
     flags: Flags,
     keywords: Keywords,
     received: u64,
+}
+
+impl Ready {
+    fn new(&self) -> New<'_> {
+        let Ready { bytes, flags, keywords, received } = self;
+        New { bytes, flags: *flags, keywords: keywords.clone(), received: *received }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -27,12 +35,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Stores all messages of an APPEND, or none.
     async fn put(&mut self, append: Append) -> Result<Vec<Stored>, Stop> {
-        let name = self.folder_name(&append.mailbox)?;
-        let target = name.clone();
-        // Before the messages are put together, so that a missing mailbox costs nothing.
-        self.on_store(move |account| account.folder(&target)?.ok_or(StoreError::NoFolder(target)))
-            .await
-            .map_err(try_create)?;
+        // Looked for before the messages are put together, so that a missing mailbox costs nothing.
+        let target = self.found(&append.mailbox, Rights::INSERT).await.map_err(try_create)?;
         let mut ready = Vec::with_capacity(append.messages.len());
         let mut octets = 0;
         for message in append.messages {
@@ -43,7 +47,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             ready.push(message);
         }
-        self.on_store(move |account| store_all(account, &name, &ready)).await.map_err(try_create)
+        let name = target.folder.name;
+        let stored = blocking::on(&target.account, move |account| {
+            account.deliver_many(&name, &ready.iter().map(Ready::new).collect::<Vec<_>>())
+        });
+        stored.await.map_err(Stop::from).map_err(try_create)
     }
 
     async fn ready(&mut self, message: Appended) -> Result<Ready, Stop> {
@@ -92,7 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// The new message is stored before the old one is removed; there is no moment without either.
     pub(super) async fn replace(&mut self, by_uid: bool, number: Num, append: Append) -> Done {
-        let id = self.writable()?.folder.id;
+        let removing = Rights::DELETE_MESSAGES.with(Rights::EXPUNGE);
+        let id = self.writable(removing)?.folder.id;
         self.numbers_allowed(by_uid)?;
         let old = self.uids(&Set::Ranges(vec![(number, number)]), by_uid)?;
         let [old] = old.as_slice() else {
@@ -100,17 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let old = *old;
         let stored = self.put(append).await?;
-        self.on_store(move |account| {
-            let update = FlagUpdate {
-                change: FlagChange::Add,
-                flags: Flags::DELETED,
-                keywords: Keywords::default(),
-                unchanged_since: None,
-            };
-            account.update_flags(id, &[old], &update)?;
-            account.expunge(id, Some(&[old]))
-        })
-        .await?;
+        self.on_selected(move |account| remove(account, id, &[old])).await?;
         if let Some(new) = stored.first() {
             // RFC 8508 §4.3: untagged, before the EXPUNGE response.
             self.say(&format!("* OK [APPENDUID {} {}] replacement stored", new.validity.0, new.uid.0));
@@ -123,10 +122,10 @@ fn too_big() -> Stop {
     Stop::No(format!("[TOOBIG] the message is larger than {} MiB", limits::MESSAGE >> 20))
 }
 
-fn store_all(account: &store::Account, name: &FolderName, ready: &[Ready]) -> Result<Vec<Stored>, StoreError> {
-    let new = |message: &Ready| {
-        let Ready { bytes, flags, keywords, received } = message;
-        account.deliver(name, &New { bytes, flags: *flags, keywords: keywords.clone(), received: *received })
-    };
-    ready.iter().map(new).collect()
+/// Removes messages whatever their flags.
+pub(super) fn remove(account: &store::Account, id: FolderId, uids: &[Uid]) -> Result<(), StoreError> {
+    let (flags, keywords) = (Flags::DELETED, Keywords::default());
+    let update = FlagUpdate { change: FlagChange::Add, flags, keywords, unchanged_since: None };
+    account.update_flags(id, uids, &update)?;
+    account.expunge(id, Some(uids)).map(|_| ())
 }

@@ -37,6 +37,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             match name.as_str() {
                 "CONDSTORE" => self.condstore = true,
                 "IMAP4REV2" => self.modes.rev2 = true,
+                "QRESYNC" => {
+                    // RFC 7162 §3.2.3.
+                    self.modes.qresync = true;
+                    self.condstore = true;
+                }
+                "UIDONLY" => self.modes.uid_only = true,
                 "UTF8=ACCEPT" => self.modes.utf8_accept = true,
                 _ => continue,
             }

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{Account, Details, Flags, FolderId, ModSeq, Row, StoreError, Uid};
+use store::mime::Parsed;
+use store::{Account, Flags, FolderId, Image, ModSeq, Row, StoreError, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How long one piece of a search may take before it is looked whether the client should hear of it.
@@ -26,8 +28,9 @@ pub struct Found {
 /// A folder to be searched: its messages with their numbers, and what `*` and `$` stand for.
 pub struct Scope {
     pub id: FolderId,
-    /// Number, whether it is recent, and the row.
-    pub rows: Vec<(u32, bool, Row)>,
+    pub image: Arc<Image>,
+    /// The UIDs that are recent.
+    pub recent: Range<Uid>,
     pub saved: Arc<Vec<Uid>>,
 }
 
@@ -57,12 +60,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Ok(run)
             })
             .await?;
-            if run.at >= run.scope.rows.len() {
+            if run.at >= run.scope.image.len() {
                 return Ok(run.found);
             }
             if told.elapsed() >= limits::PROGRESS_EVERY {
                 told = Instant::now();
-                self.tell_progress(run.at, run.scope.rows.len()).await?;
+                self.tell_progress(run.at, run.scope.image.len()).await?;
             }
         }
     }
@@ -83,12 +86,14 @@ impl Run {
     /// Goes through messages until it is done or `until` has come.
     fn go_on(&mut self, account: &Account, until: Instant) -> Result<(), StoreError> {
         let id = self.scope.id;
-        while let Some((number, recent, row)) = self.scope.rows.get(self.at) {
-            let (details, bytes) = (OnceCell::new(), OnceCell::new());
-            let candidate = Candidate { account, id, number: *number, recent: *recent, row, details, bytes };
+        for row in self.scope.image.slice(self.at..usize::MAX) {
+            let number = u32::try_from(self.at + 1).unwrap_or(u32::MAX);
+            let recent = self.scope.recent.contains(&row.uid);
+            let (bytes, parsed) = (OnceCell::new(), OnceCell::new());
+            let candidate = Candidate { account, id, number, recent, row, bytes, parsed };
             let met = self.keys.iter().try_fold(true, |all, key| Ok(all && candidate.meets(key, &self.sets)?));
             match met {
-                Ok(true) => self.found.push(Found { number: *number, uid: row.uid, modseq: row.modseq }),
+                Ok(true) => self.found.push(Found { number, uid: row.uid, modseq: row.modseq }),
                 // Removed meanwhile: no match.
                 Ok(false) | Err(StoreError::NoMessage) => {}
                 Err(why) => return Err(why),
@@ -112,10 +117,9 @@ struct Sets {
 
 impl Sets {
     fn of(scope: &Scope) -> Sets {
-        let last = scope.rows.last();
         Sets {
-            last_number: last.map_or(0, |(number, _, _)| *number),
-            last_uid: last.map_or(0, |(_, _, row)| row.uid.0),
+            last_number: u32::try_from(scope.image.len()).unwrap_or(u32::MAX),
+            last_uid: scope.image.last().map_or(0, |row| row.uid.0),
             saved: Arc::clone(&scope.saved),
             now: base::time::now_unix(),
         }
@@ -137,17 +141,23 @@ struct Candidate<'a> {
     number: u32,
     recent: bool,
     row: &'a Row,
-    details: OnceCell<Details>,
     bytes: OnceCell<Vec<u8>>,
+    parsed: OnceCell<Parsed>,
 }
 
 impl Candidate<'_> {
-    fn details(&self) -> Result<&Details, StoreError> {
-        if let Some(details) = self.details.get() {
-            return Ok(details);
+    fn parsed(&self) -> Result<&Parsed, StoreError> {
+        if let Some(parsed) = self.parsed.get() {
+            return Ok(parsed);
         }
-        let found = self.account.details(self.id, &[self.row.uid], false)?.pop().ok_or(StoreError::NoMessage)?;
-        Ok(self.details.get_or_init(|| found))
+        let found = self.account.parsed(self.id, std::slice::from_ref(self.row))?.pop().flatten();
+        let found = found.ok_or(StoreError::NoMessage)?;
+        Ok(self.parsed.get_or_init(|| found))
+    }
+
+    /// The day of the Date field, in its own zone (RFC 9051 §6.4.4).
+    fn sent(&self) -> Result<Option<Date>, StoreError> {
+        Ok(self.parsed()?.sent.map(|sent| day(sent.seconds.saturating_add(i64::from(sent.zone) * 60))))
     }
 
     fn bytes(&self) -> Result<&[u8], StoreError> {
@@ -170,16 +180,16 @@ impl Candidate<'_> {
             Key::New => self.recent && !seen,
             Key::Old => !self.recent,
             Key::ModSeq(modseq) => self.row.modseq.0 >= *modseq,
-            Key::Larger(size) => self.details()?.size > *size,
-            Key::Smaller(size) => self.details()?.size < *size,
-            Key::Before(date) => self.received()? < *date,
-            Key::On(date) => self.received()? == *date,
-            Key::Since(date) => self.received()? >= *date,
-            Key::Older(seconds) => sets.now.saturating_sub(self.details()?.received) >= u64::from(*seconds),
-            Key::Younger(seconds) => sets.now.saturating_sub(self.details()?.received) <= u64::from(*seconds),
-            Key::SentBefore(date) => text::sent_on(self.bytes()?).is_some_and(|sent| sent < *date),
-            Key::SentOn(date) => text::sent_on(self.bytes()?).is_some_and(|sent| sent == *date),
-            Key::SentSince(date) => text::sent_on(self.bytes()?).is_some_and(|sent| sent >= *date),
+            Key::Larger(size) => u64::from(self.row.size) > *size,
+            Key::Smaller(size) => u64::from(self.row.size) < *size,
+            Key::Before(date) => day(self.row.received.into()) < *date,
+            Key::On(date) => day(self.row.received.into()) == *date,
+            Key::Since(date) => day(self.row.received.into()) >= *date,
+            Key::Older(seconds) => sets.now.saturating_sub(u64::from(self.row.received)) >= u64::from(*seconds),
+            Key::Younger(seconds) => sets.now.saturating_sub(u64::from(self.row.received)) <= u64::from(*seconds),
+            Key::SentBefore(date) => self.sent()?.is_some_and(|sent| sent < *date),
+            Key::SentOn(date) => self.sent()?.is_some_and(|sent| sent == *date),
+            Key::SentSince(date) => self.sent()?.is_some_and(|sent| sent >= *date),
             Key::Header { field, text } => text::header_has(self.bytes()?, field, text),
             Key::Body(text) => text::body_has(self.bytes()?, text),
             Key::Text(text) => text::message_has(self.bytes()?, text),
@@ -194,20 +204,28 @@ impl Candidate<'_> {
                 }
                 true
             }
-            // Refused before a search begins.
-            Key::SavedBefore(_) | Key::SavedOn(_) | Key::SavedSince(_) | Key::EmailId(_) | Key::ThreadId(_) => false,
+            Key::SavedBefore(date) => day(self.row.saved.into()) < *date,
+            Key::SavedOn(date) => day(self.row.saved.into()) == *date,
+            Key::SavedSince(date) => day(self.row.saved.into()) >= *date,
+            Key::EmailId(id) => email_id(self.parsed()?) == *id,
+            Key::ThreadId(id) => thread_id(self.parsed()?) == *id,
         })
-    }
-
-    /// The day of the internal date, in UTC as it is shown.
-    fn received(&self) -> Result<Date, StoreError> {
-        Ok(day(self.details()?.received))
     }
 }
 
-fn day(unix_seconds: u64) -> Date {
-    let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::UTC).date()
+/// RFC 8474 §5.1: the same for the same bytes. The letter tells it from other ids.
+pub fn email_id(parsed: &Parsed) -> String {
+    format!("M{}", parsed.email_id)
+}
+
+/// RFC 8474 §5.2.
+pub fn thread_id(parsed: &Parsed) -> String {
+    format!("T{}", parsed.thread_id)
+}
+
+/// The day in UTC, as dates are shown.
+fn day(unix_seconds: i64) -> Date {
+    Timestamp::from_second(unix_seconds).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::UTC).date()
 }
 
 #[cfg(test)]

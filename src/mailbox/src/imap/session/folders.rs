@@ -1,14 +1,17 @@
 //! The list of folders (RFC 3501 §6.3.3 to 6.3.10, RFC 5258).
 
+use super::place::{self, Place, SHARED};
+use super::rights::Rights;
+use super::view::View;
 use super::{Done, Session, Stop};
+use crate::blocking;
 use crate::imap::proto::{ListCommand, StatusItem, mailbox_name};
 use crate::limits;
+use base::Address;
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Flags, Folder, FolderName, Status, StoreError};
+use std::sync::Arc;
+use store::{Account, Folder, FolderId, FolderName, SEPARATOR, Status, StoreError};
 use tokio::io::{AsyncRead, AsyncWrite};
-
-/// Between the levels of a name.
-pub(super) const SEPARATOR: char = '.';
 
 /// What LIST goes through: folders, and names that are none but have some below them or are subscribed to.
 struct Listing {
@@ -23,8 +26,15 @@ pub(super) fn shown(name: &FolderName, utf8: bool) -> String {
 }
 
 /// RFC 8474 §4: UIDVALIDITY is never given to two folders of an account, and a folder keeps its own when renamed.
-pub(super) fn mailbox_id(folder: &Folder) -> String {
-    format!("F{}", folder.validity.0)
+pub(super) fn mailbox_id(owner: Option<&Address>, folder: &Folder) -> String {
+    match owner {
+        None => format!("F{}", folder.validity.0),
+        // Another's folder may have the same number as one's own.
+        Some(owner) => {
+            let mark: String = owner.to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
+            format!("F{}-{mark}", folder.validity.0)
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -39,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     pub(super) fn namespace(&mut self) -> Done {
         self.user()?;
-        self.say(&format!("* NAMESPACE ((\"\" \"{SEPARATOR}\")) NIL NIL"));
+        self.say(&format!("* NAMESPACE ((\"\" \"{SEPARATOR}\")) ((\"{SHARED}{SEPARATOR}\" \"{SEPARATOR}\")) NIL"));
         Ok("done".into())
     }
 
@@ -50,16 +60,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         // RFC 9051 §6.3.4: a separator at the end announces folders below; they need no announcing.
         let name = self.folder_name(wire.strip_suffix(&[SEPARATOR as u8]).unwrap_or(wire))?;
-        let folder = self.on_store(move |account| account.create_folder(&name)).await?;
-        Ok(format!("[MAILBOXID ({})] created", mailbox_id(&folder)))
+        let parent = name.parent();
+        let place = self.place_of(name).await?;
+        refuse_reserved(&place)?;
+        let mut inherited = None;
+        if let (Some(_), Some(parent)) = (&place.owner, parent) {
+            // RFC 4314 §4: the right is that on the folder above, whose rights the new one gets.
+            let above = self.place_of(parent).await?;
+            inherited = Some(self.found_at(above, Rights::CREATE).await?.folder.id);
+        }
+        let Place { account, owner, name } = place;
+        let folder = blocking::on(&account, move |account| {
+            let folder = account.create_folder(&name)?;
+            if let Some(above) = inherited {
+                for (who, rights) in account.acl(above)? {
+                    account.set_acl(folder.id, &who, &rights)?;
+                }
+            }
+            Ok(folder)
+        })
+        .await?;
+        Ok(format!("[MAILBOXID ({})] created", mailbox_id(owner.as_ref(), &folder)))
     }
 
     pub(super) async fn delete(&mut self, wire: &[u8]) -> Done {
         self.user()?;
-        let name = self.folder_name(wire)?;
-        if self.selected.as_ref().is_some_and(|view| view.folder.name == name) {
-            self.selected = None;
+        let place = self.place(wire).await?;
+        if place.owner.is_some() {
+            let found = self.found(wire, Rights::DELETE_MAILBOX).await?;
+            self.close_if_selected(&found.account, &found.folder.name);
+            let name = found.folder.name;
+            blocking::on(&found.account, move |account| account.delete_folder(&name)).await?;
+            return Ok("deleted".into());
         }
+        let name = place.name;
+        self.close_if_selected(&place.account, &name);
         let exists_below = self
             .on_store(move |account| match account.delete_folder(&name) {
                 // RFC 9051 §6.3.5: a name that is none but has some below it.
@@ -76,21 +111,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok("deleted".into())
     }
 
+    fn close_if_selected(&mut self, account: &Arc<Account>, name: &FolderName) {
+        let same = |view: &View| Arc::ptr_eq(&view.account, account) && view.folder.name == *name;
+        if self.selected.as_ref().is_some_and(same) {
+            self.selected = None;
+        }
+    }
+
     pub(super) async fn rename(&mut self, from: &[u8], to: &[u8]) -> Done {
         self.user()?;
-        let (from, to) = (self.folder_name(from)?, self.folder_name(to)?);
-        self.on_store(move |account| account.rename_folder(&from, &to)).await?;
+        let (source, target) = (self.place(from).await?, self.place(to).await?);
+        if !Arc::ptr_eq(&source.account, &target.account) {
+            return Err(Stop::No("[CANNOT] a folder is not renamed from one account into another".into()));
+        }
+        if source.owner.is_some() {
+            return Err(Stop::No("[NOPERM] only its owner renames a folder".into()));
+        }
+        refuse_reserved(&target)?;
+        self.on_store(move |account| account.rename_folder(&source.name, &target.name)).await?;
         Ok("renamed".into())
     }
 
     pub(super) async fn subscribe(&mut self, wire: &[u8], subscribed: bool) -> Done {
         self.user()?;
+        if subscribed {
+            self.found(wire, Rights::LOOKUP).await?;
+        }
+        // Under the whole name, also of what others share.
         let name = self.folder_name(wire)?;
-        self.on_store(move |account| match account.folder(&name)? {
-            None if subscribed => Err(StoreError::NoFolder(name)),
-            _ => account.subscribe(&name, subscribed),
-        })
-        .await?;
+        self.on_store(move |account| account.subscribe(&name, subscribed)).await?;
         Ok("done".into())
     }
 
@@ -103,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.say(&format!("* LIST (\\Noselect) \"{SEPARATOR}\" \"\""));
             return Ok("done".into());
         }
-        let listing = self.on_store(Listing::of).await?;
+        let listing = self.listing().await?;
         let matchers: Vec<Vec<u8>> =
             list.patterns.iter().map(|pattern| fold([list.reference.as_slice(), pattern].concat())).collect();
         let utf8 = self.modes.utf8();
@@ -138,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// RFC 3501 §6.3.9.
     pub(super) async fn lsub(&mut self, reference: &[u8], pattern: &[u8]) -> Done {
         self.user()?;
-        let listing = self.on_store(Listing::of).await?;
+        let listing = self.listing().await?;
         let pattern = fold([reference, pattern].concat());
         let utf8 = self.modes.utf8();
         let fits = |name: &FolderName| match utf8 {
@@ -173,56 +222,89 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     pub(super) async fn tell_status_of(&mut self, name: FolderName, items: &[StatusItem]) -> Result<(), Stop> {
-        let counts = items.iter().any(|item| matches!(item, StatusItem::Deleted | StatusItem::DeletedStorage));
-        let (status, deleted) = self
-            .on_store(move |account| {
-                let status = account.status(&name)?;
-                let deleted = if counts { deleted(account, status.folder.id)? } else { (0, 0) };
-                Ok((status, deleted))
-            })
-            .await?;
-        self.tell_status(&status, deleted, items);
+        let place = self.place_of(name.clone()).await?;
+        let found = self.found_at(place, Rights::LOOKUP.with(Rights::READ)).await?;
+        let inner = found.folder.name;
+        let status = blocking::on(&found.account, move |account| account.status(&inner)).await?;
+        self.tell_status(&name, found.owner.as_ref(), &status, items);
         Ok(())
     }
 
-    fn tell_status(&mut self, status: &Status, deleted: (usize, u64), items: &[StatusItem]) {
+    fn tell_status(&mut self, name: &FolderName, owner: Option<&Address>, status: &Status, items: &[StatusItem]) {
         let value = |item: &StatusItem| match item {
-            StatusItem::Messages => format!("MESSAGES {}", status.messages),
+            StatusItem::Messages => format!("MESSAGES {}", status.counts.messages),
             StatusItem::Recent => format!("RECENT {}", status.recent),
             StatusItem::UidNext => format!("UIDNEXT {}", status.uid_next.0),
             StatusItem::UidValidity => format!("UIDVALIDITY {}", status.folder.validity.0),
-            StatusItem::Unseen => format!("UNSEEN {}", status.unseen),
+            StatusItem::Unseen => format!("UNSEEN {}", status.counts.unseen),
             StatusItem::HighestModSeq => format!("HIGHESTMODSEQ {}", status.highest.0),
-            StatusItem::Size => format!("SIZE {}", status.bytes),
-            StatusItem::Deleted => format!("DELETED {}", deleted.0),
-            StatusItem::DeletedStorage => format!("DELETED-STORAGE {}", deleted.1),
-            StatusItem::MailboxId => format!("MAILBOXID ({})", mailbox_id(&status.folder)),
+            StatusItem::Size => format!("SIZE {}", status.counts.bytes),
+            StatusItem::Deleted => format!("DELETED {}", status.counts.deleted),
+            StatusItem::DeletedStorage => format!("DELETED-STORAGE {}", status.counts.deleted_bytes),
+            StatusItem::MailboxId => format!("MAILBOXID ({})", mailbox_id(owner, &status.folder)),
             StatusItem::AppendLimit => format!("APPENDLIMIT {}", limits::MESSAGE),
         };
         let values: Vec<String> = items.iter().map(value).collect();
-        let name = shown(&status.folder.name, self.modes.utf8());
+        let name = shown(name, self.modes.utf8());
         self.say(&format!("* STATUS {name} ({})", values.join(" ")));
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    /// The user's own folders, and those of others that they may look up.
+    async fn listing(&self) -> Result<Listing, Stop> {
+        let mut listing = self.on_store(Listing::of).await?;
+        let who = self.user()?.address.to_string();
+        for owner in self.sharing().await? {
+            let Some(account) = self.shared.accounts.existing(&owner).await? else { continue };
+            let who = who.clone();
+            let shared = blocking::on(&account, move |account| {
+                let mine = account.shared()?.into_iter().filter(|(_, other, _)| *other == who);
+                let ids: BTreeSet<FolderId> =
+                    mine.filter(|(_, _, rights)| rights.contains('l')).map(|(id, _, _)| id).collect();
+                let folders = account.folders()?.into_iter().filter(|folder| ids.contains(&folder.id));
+                Ok(folders.collect::<Vec<Folder>>())
+            })
+            .await?;
+            for folder in shared {
+                // A special use is its owner's.
+                let name = self.told_name(Some(&owner), &folder.name);
+                listing.add(name, Folder { special: None, ..folder });
+            }
+        }
+        listing.add_subscriptions();
+        Ok(listing)
     }
 }
 
 impl Listing {
     fn of(account: &store::Account) -> Result<Listing, StoreError> {
-        let mut names: BTreeMap<FolderName, Option<Folder>> = BTreeMap::new();
-        for folder in account.folders()? {
-            for above in std::iter::successors(folder.name.parent(), FolderName::parent) {
-                names.entry(above).or_insert(None);
-            }
-            names.insert(folder.name.clone(), Some(folder));
-        }
         let subscribed: BTreeSet<FolderName> = account.subscriptions()?.into_iter().collect();
-        for name in &subscribed {
-            names.entry(name.clone()).or_insert(None);
+        let mut listing = Listing { names: BTreeMap::new(), subscribed };
+        account.folders()?.into_iter().for_each(|folder| listing.add(folder.name.clone(), folder));
+        Ok(listing)
+    }
+
+    fn add(&mut self, name: FolderName, folder: Folder) {
+        for above in std::iter::successors(name.parent(), FolderName::parent) {
+            self.names.entry(above).or_insert(None);
         }
-        Ok(Listing { names, subscribed })
+        self.names.insert(name, Some(folder));
+    }
+
+    fn add_subscriptions(&mut self) {
+        for name in &self.subscribed {
+            self.names.entry(name.clone()).or_insert(None);
+        }
     }
 
     fn has_children(&self, name: &FolderName) -> bool {
-        self.names.iter().any(|(other, folder)| folder.is_some() && other.is_below(name))
+        // Names below one follow it, with at most names between that begin the same way.
+        let from = (std::ops::Bound::Excluded(name), std::ops::Bound::Unbounded);
+        let near =
+            self.names.range::<FolderName, _>(from).take_while(|(other, _)| other.as_str().starts_with(name.as_str()));
+        let mut below = near.filter(|(other, _)| other.is_below(name));
+        below.any(|(_, folder)| folder.is_some())
     }
 
     fn wanted(&self, name: &FolderName, folder: Option<&Folder>, list: &ListCommand) -> bool {
@@ -254,13 +336,12 @@ impl Listing {
     }
 }
 
-/// How many messages are flagged \Deleted, and their octets (RFC 9051 §6.3.11, RFC 9208 §4.1.4).
-fn deleted(account: &store::Account, id: store::FolderId) -> Result<(usize, u64), StoreError> {
-    let rows = account.select(id, false)?.rows;
-    let doomed = rows.into_iter().filter(|row| row.flags.contains(Flags::DELETED)).map(|row| row.uid);
-    let uids: Vec<store::Uid> = doomed.collect();
-    let details = account.details(id, &uids, false)?;
-    Ok((details.len(), details.iter().map(|details| details.size).sum()))
+/// RFC 4314 §5.2: names below `Shared/<address>` are those of other accounts.
+fn refuse_reserved(place: &Place) -> Result<(), Stop> {
+    if place.owner.is_none() && place::is_reserved(&place.name) {
+        return Err(Stop::No("[NOPERM] names below Shared are for what others share".into()));
+    }
+    Ok(())
 }
 
 /// INBOX in any case is INBOX, also at the head of a pattern.
@@ -306,13 +387,13 @@ mod tests {
     #[test]
     fn patterns_match_as_the_rfc_says() {
         for (pattern, name, fits) in [
-            ("*", "a.b.c", true),
-            ("%", "a.b", false),
+            ("*", "a/b/c", true),
+            ("%", "a/b", false),
             ("%", "a", true),
-            ("a.%", "a.b", true),
-            ("a.%", "a.b.c", false),
+            ("a/%", "a/b", true),
+            ("a/%", "a/b/c", false),
             ("a%c", "abc", true),
-            ("%.c", "a.b.c", false),
+            ("%/c", "a/b/c", false),
             ("*c", "a.b.c", true),
             ("a", "ab", false),
             ("", "a", false),

@@ -13,6 +13,8 @@ mod folders;
 mod groups;
 mod idle;
 mod messages;
+mod place;
+mod rights;
 mod search;
 mod section;
 mod select;
@@ -25,18 +27,19 @@ use super::proto::{self, Command};
 use super::server::{Shared, Slot};
 use crate::{blocking, limits};
 use base::Address;
+use rights::Rights;
 use std::net::IpAddr;
 use std::sync::Arc;
 use store::{Account, StoreError, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
-use view::View;
+use view::{Telling, View};
 
 /// A logged-in user.
 struct User {
     address: Address,
     account: Arc<Account>,
-    feed: tokio::sync::watch::Receiver<store::ModSeq>,
+    feed: tokio::sync::watch::Receiver<u64>,
     _slot: Slot,
 }
 
@@ -79,6 +82,8 @@ pub struct Session<S> {
     /// Whether the client wants modification sequences (RFC 7162 §3.1).
     condstore: bool,
     modes: Modes,
+    /// The feed of the selected folder's account, where it is another's.
+    feed_of_shared: Option<tokio::sync::watch::Receiver<u64>>,
     /// What the last search with SAVE found (RFC 5182), by ascending UID.
     saved: Arc<Vec<Uid>>,
     /// Whether compression begins after the reply that is being written.
@@ -99,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             selected: None,
             condstore: false,
             modes: Modes::default(),
+            feed_of_shared: None,
             saved: Arc::default(),
             compress_next: false,
             login_tries: 0,
@@ -221,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Enable(names) => self.enable(&names),
             Command::Namespace => self.namespace(),
             Command::Compress(mechanism) => self.compress(&mechanism),
-            Command::Select(select) => self.select(&select.mailbox, select.read_only, select.condstore).await,
+            Command::Select(select) => self.select(select).await,
             Command::Create { mailbox, uses } => self.create(&mailbox, &uses).await,
             Command::Delete(name) => self.delete(&name).await,
             Command::Rename { from, to } => self.rename(&from, &to).await,
@@ -277,9 +283,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// The view, for a command that changes something.
-    fn writable(&mut self) -> Result<&mut View, Stop> {
+    fn writable(&mut self, needed: Rights) -> Result<&mut View, Stop> {
         let view = self.view()?;
-        if view.read_only { Err(Stop::No("[READ-ONLY] the mailbox was opened with EXAMINE".into())) } else { Ok(view) }
+        if view.read_only {
+            return Err(Stop::No("[READ-ONLY] the mailbox was opened read only".into()));
+        }
+        if !view.rights.has(needed) {
+            return Err(Stop::No(format!("[NOPERM] this needs the rights {needed}, and you have {}", view.rights)));
+        }
+        Ok(view)
     }
 
     /// Work on the account's store.
@@ -291,18 +303,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         blocking::on(&account, work).await.map_err(Stop::from)
     }
 
+    /// The same on the account of the selected folder.
+    async fn on_selected<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Account) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Stop> {
+        let account = Arc::clone(&self.view()?.account);
+        blocking::on(&account, work).await.map_err(Stop::from)
+    }
+
+    /// How this client is told of changes.
+    fn telling(&self) -> Telling {
+        let Modes { qresync, uid_only, .. } = self.modes;
+        Telling { condstore: self.condstore || qresync, vanished: qresync || uid_only, uid_only }
+    }
+
     /// Brings the view up to date and tells the client what changed.
     async fn sync(&mut self, tell_removals: bool) -> Result<(), End> {
-        let (Some(user), Some(view)) = (&self.user, &mut self.selected) else { return Ok(()) };
-        let (folder, since) = (view.folder.id, view.known);
-        match blocking::on(&user.account, move |account| account.changes(folder, since)).await {
-            Ok(changes) => view.apply(changes),
+        let telling = self.telling();
+        let Some(view) = &mut self.selected else { return Ok(()) };
+        let folder = view.folder.id;
+        let latest = match view.account.image_in_memory(folder) {
+            Some(image) => Ok(image),
+            None => blocking::on(&view.account, move |account| account.image(folder)).await,
+        };
+        match latest {
+            Ok(latest) => drop(view.catch_up(latest, &mut self.conn.output, tell_removals, telling)),
             Err(StoreError::FolderGone) => return Err(End::Bye("the mailbox was deleted")),
             Err(StoreError::Retired) => return Err(End::Bye("this account was removed")),
-            Err(why) => tracing::error!("{}: {why}", user.address),
+            Err(why) => tracing::error!("{}: {why}", view.account.dir().display()),
         }
-        let condstore = self.condstore;
-        view.tell(&mut self.conn.output, tell_removals, condstore);
+        if view.owner.is_some() {
+            self.renew_rights().await?;
+        }
+        Ok(())
+    }
+
+    /// What an owner takes back is gone for those who have the folder open as well.
+    async fn renew_rights(&mut self) -> Result<(), End> {
+        let (Some(user), Some(view)) = (&self.user, &mut self.selected) else { return Ok(()) };
+        let (folder, who) = (view.folder.clone(), user.address.to_string());
+        let renewed = blocking::on(&view.account, move |account| place::rights_of(account, &folder, &who)).await;
+        // When they cannot be read, nothing is allowed.
+        view.rights = renewed.unwrap_or_default();
+        if !view.rights.has(Rights::READ) {
+            return Err(End::Bye("the mailbox is not shared with you any more"));
+        }
         Ok(())
     }
 }
@@ -326,7 +372,10 @@ impl From<StoreError> for Stop {
             StoreError::NoFolder(_) => "[NONEXISTENT] ",
             StoreError::FolderExists(_) => "[ALREADYEXISTS] ",
             StoreError::BadName(_) | StoreError::Inbox(_) | StoreError::BelowItself(_) => "[CANNOT] ",
-            StoreError::TooManyFolders | StoreError::OutOfUids => "[LIMIT] ",
+            StoreError::TooManyFolders
+            | StoreError::OutOfUids
+            | StoreError::TooLarge { .. }
+            | StoreError::TooMany { .. } => "[LIMIT] ",
             StoreError::NoMessage => "[EXPUNGEISSUED] ",
             StoreError::FolderGone => return Stop::End(End::Bye("the mailbox was deleted")),
             StoreError::Retired => return Stop::End(End::Bye("this account was removed")),

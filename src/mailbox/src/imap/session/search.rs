@@ -36,11 +36,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// The messages of the selected mailbox that a search finds.
     pub(super) async fn find_in_view(&mut self, search: &Search) -> Result<Vec<Found>, Stop> {
         self.searchable(search)?;
-        let account = self.account()?;
         let saved = Arc::clone(&self.saved);
         let view = self.view()?;
-        let rows = (1u32..).zip(&view.rows).map(|(number, row)| (number, view.is_recent(row.uid), row.clone()));
-        let scope = Scope { id: view.folder.id, rows: rows.collect(), saved };
+        let account = Arc::clone(&view.account);
+        let scope = Scope { id: view.folder.id, image: Arc::clone(&view.image), recent: view.recent(), saved };
         // RFC 7162 §3.1: asking for it enables it.
         self.condstore |= search.any(|key| matches!(key, Key::ModSeq(_)));
         self.find(&account, scope, &Arc::new(search.keys.clone())).await
@@ -65,11 +64,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         if search.returns.is_some_and(|returns| returns.relevancy) {
             return Err(Stop::No("[CANNOT] relevancy is not told".into()));
-        }
-        let saved = |key: &Key| matches!(key, Key::SavedBefore(_) | Key::SavedOn(_) | Key::SavedSince(_));
-        let object = |key: &Key| matches!(key, Key::EmailId(_) | Key::ThreadId(_));
-        if search.any(|key| saved(key) || object(key)) {
-            return Err(Stop::No("[CANNOT] this server does not search for that".into()));
         }
         Ok(())
     }

@@ -8,8 +8,7 @@ use crate::imap::proto::{Algorithm, Key, Mailboxes, Multisearch, Returns, Search
 use crate::limits;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use store::mime::fields;
-use store::{Account, Folder, FolderId, StoreError, Uid};
+use store::{Folder, FolderId, Row};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Messages looked up at once.
@@ -44,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     async fn sorted(&mut self, sort: &Sort) -> Result<Vec<Found>, Stop> {
         let found = self.find_in_view(&sort.search).await?;
-        let facts = self.facts(&found, false, false).await?;
+        let facts = self.facts(&found, false).await?;
         let by_number: HashMap<u32, Found> = found.into_iter().map(|one| (one.number, one)).collect();
         let order = order::sorted(facts, &sort.by);
         Ok(order.into_iter().filter_map(|number| by_number.get(&number).copied()).collect())
@@ -55,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.numbers_allowed(by_uid)?;
         let found = self.find_in_view(&thread.search).await?;
         let follows = thread.algorithm == Algorithm::References;
-        let facts = self.facts(&found, by_uid, follows).await?;
+        let facts = self.facts(&found, by_uid).await?;
         let threads = if follows { order::references(facts) } else { order::ordered_subject(facts) };
         self.conn.output.extend_from_slice(b"* THREAD");
         if !threads.1.is_empty() {
@@ -67,16 +66,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// What sorting and threading go by; messages that have gone meanwhile are left out.
-    async fn facts(&mut self, found: &[Found], by_uid: bool, references: bool) -> Result<Vec<Facts>, Stop> {
+    async fn facts(&mut self, found: &[Found], by_uid: bool) -> Result<Vec<Facts>, Stop> {
         if found.len() > limits::SORTED_MESSAGES {
             let most = limits::SORTED_MESSAGES;
             return Err(Stop::No(format!("[LIMIT] no more than {most} messages are put in order at once")));
         }
-        let id = self.view()?.folder.id;
+        let view = self.view()?;
+        let (id, image) = (view.folder.id, Arc::clone(&view.image));
         let mut all = Vec::with_capacity(found.len());
         for batch in found.chunks(BATCH) {
-            let numbers: Vec<(Uid, u32)> = batch.iter().map(|one| (one.uid, one.named(by_uid))).collect();
-            all.extend(self.on_store(move |account| facts(account, id, &numbers, references)).await?);
+            let rows: Vec<Row> = batch.iter().filter_map(|one| image.by_uid(one.uid)).cloned().collect();
+            let numbers: Vec<u32> = batch.iter().map(|one| one.named(by_uid)).collect();
+            let batch = self.on_selected(move |account| {
+                let parsed = account.parsed(id, &rows)?;
+                let known = rows.iter().zip(numbers).zip(parsed);
+                Ok(known
+                    .filter_map(|((row, number), parsed)| Some(Facts::new(number, row, parsed?)))
+                    .collect::<Vec<_>>())
+            });
+            all.extend(batch.await?);
         }
         Ok(all)
     }
@@ -116,8 +124,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Err(Stop::End(_)) => return Ok(()),
             Err(why) => return Err(why),
         };
-        let rows = (1u32..).zip(selected.rows).map(|(number, row)| (number, row.uid >= selected.recent_from, row));
-        let scope = Scope { id, rows: rows.collect(), saved: Arc::default() };
+        let recent = selected.recent_from..selected.uid_next;
+        let scope = Scope { id, image: selected.image, recent, saved: Arc::default() };
         let found = self.find(&account, scope, keys).await?;
         if found.is_empty() {
             return Ok(());
@@ -138,28 +146,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         Ok(all.into_iter().filter(|folder| ids.contains(&folder.id)).take(limits::SEARCHED_FOLDERS).collect())
     }
-}
-
-/// Reads what is needed of messages, which are given with the numbers they go by.
-fn facts(account: &Account, id: FolderId, numbers: &[(Uid, u32)], references: bool) -> Result<Vec<Facts>, StoreError> {
-    let uids: Vec<Uid> = numbers.iter().map(|(uid, _)| *uid).collect();
-    let by_uid: HashMap<Uid, u32> = numbers.iter().copied().collect();
-    let mut out = Vec::with_capacity(numbers.len());
-    for details in account.details(id, &uids, true)? {
-        let (Some(number), Some(parsed)) = (by_uid.get(&details.uid), &details.parsed) else { continue };
-        let mut following = Vec::new();
-        if references {
-            match account.read(id, details.uid) {
-                Ok(bytes) => following = references_of(parsed.root.header.of(&bytes)),
-                Err(StoreError::NoMessage) => continue,
-                Err(why) => return Err(why),
-            }
-        }
-        out.push(Facts::new(*number, details.received, details.size, &parsed.envelope, &following));
-    }
-    Ok(out)
-}
-
-fn references_of(header: &[u8]) -> Vec<u8> {
-    fields(header).find(|field| field.is("References")).map(|field| field.value.to_vec()).unwrap_or_default()
 }

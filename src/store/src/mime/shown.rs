@@ -1,7 +1,33 @@
-//! ENVELOPE, BODY and BODYSTRUCTURE (RFC 3501 §7.4.2).
+//! ENVELOPE, BODY and BODYSTRUCTURE as IMAP shows them (RFC 3501 §7.4.2). The index keeps them in this form, ready to be
+//! sent, since clients ask for them of whole folders.
 
-use super::write::nstring;
-use store::mime::{Content, Envelope, MailAddress, Part};
+use super::{Content, Envelope, MailAddress, Part, Text};
+
+/// NIL, or a string.
+pub fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
+    match text {
+        None => out.extend_from_slice(b"NIL"),
+        Some(text) => quoted_or_literal(out, text),
+    }
+}
+
+/// A quoted string where one can hold the bytes, a literal where not.
+pub fn quoted_or_literal(out: &mut Vec<u8>, text: &[u8]) {
+    let plain = text.len() <= 1000 && text.iter().all(|byte| (b' '..0x7f).contains(byte));
+    if !plain {
+        out.extend_from_slice(format!("{{{}}}\r\n", text.len()).as_bytes());
+        out.extend_from_slice(text);
+        return;
+    }
+    out.push(b'"');
+    for byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
+}
 
 pub fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     out.push(b'(');
@@ -126,7 +152,7 @@ fn common_extension(out: &mut Vec<u8>, part: &Part) {
     nstring(out, part.location.bytes());
 }
 
-fn params(out: &mut Vec<u8>, params: &[(store::mime::Text, store::mime::Text)]) {
+fn params(out: &mut Vec<u8>, params: &[(Text, Text)]) {
     if params.is_empty() {
         out.extend_from_slice(b"NIL");
         return;
@@ -146,7 +172,7 @@ fn params(out: &mut Vec<u8>, params: &[(store::mime::Text, store::mime::Text)]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::mime::Parsed;
+    use crate::mime::Parsed;
 
     #[test]
     fn the_structure_of_a_small_message_reads_as_the_rfc_has_it() {

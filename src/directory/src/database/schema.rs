@@ -1,0 +1,105 @@
+//! The schema of `box.db` and the way from each older one to it.
+//!
+//! Each version's statements only add, and all that are missing run in one transaction: a box that loses power in
+//! between finds its database as it was.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// From nothing to version 1.
+const VERSION_1: &str = "
+    CREATE TABLE account (
+        address TEXT PRIMARY KEY, hash TEXT NOT NULL, admin INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;
+    CREATE TABLE alias (
+        address TEXT NOT NULL, target TEXT NOT NULL REFERENCES account(address), PRIMARY KEY (address, target)) STRICT;
+    CREATE INDEX alias_target ON alias(target);
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY, time INTEGER NOT NULL, what TEXT NOT NULL) STRICT;";
+
+/// From version 1 to 2: app passwords, quotas, removed accounts.
+const VERSION_2: &str = "
+    CREATE TABLE scram_salt (
+        account TEXT PRIMARY KEY REFERENCES account(address) ON DELETE CASCADE, salt BLOB NOT NULL) STRICT;
+    CREATE TABLE app_password (
+        id INTEGER PRIMARY KEY, account TEXT NOT NULL REFERENCES account(address) ON DELETE CASCADE, name TEXT NOT NULL,
+        stored_key BLOB NOT NULL, server_key BLOB NOT NULL, created INTEGER NOT NULL, last_used INTEGER,
+        UNIQUE (account, name)) STRICT;
+    CREATE TABLE quota (
+        kind TEXT NOT NULL CHECK (kind IN ('default', 'domain', 'account')), name TEXT NOT NULL, bytes INTEGER NOT NULL,
+        PRIMARY KEY (kind, name)) STRICT;
+    CREATE TABLE removed (
+        id INTEGER PRIMARY KEY, address TEXT NOT NULL, hash TEXT NOT NULL, admin INTEGER NOT NULL,
+        created INTEGER NOT NULL, quota INTEGER, removed INTEGER NOT NULL) STRICT;
+    CREATE TABLE removed_alias (
+        removed INTEGER NOT NULL REFERENCES removed(id) ON DELETE CASCADE, alias TEXT NOT NULL,
+        PRIMARY KEY (removed, alias)) STRICT;
+    CREATE TABLE made_up_salts (
+        one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL) STRICT;
+    INSERT INTO made_up_salts VALUES (1, randomblob(32));";
+
+const VERSIONS: [&str; 2] = [VERSION_1, VERSION_2];
+
+/// Brings the database to the newest version. Refuses one that a newer Mailstead wrote.
+pub fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = match usize::try_from(found) {
+        Ok(done) if done <= VERSIONS.len() => done,
+        _ => {
+            return Err(rusqlite::Error::InvalidParameterName(format!(
+                "it was written by a newer Mailstead (schema {found}, this program knows {})",
+                VERSIONS.len()
+            )));
+        }
+    };
+    for statements in &VERSIONS[done..] {
+        transaction.execute_batch(statements)?;
+    }
+    if done < VERSIONS.len() {
+        transaction.pragma_update(None, "user_version", VERSIONS.len() as i64)?;
+        tracing::info!("box.db brought from schema {done} to {}", VERSIONS.len());
+    }
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Database;
+    use base::Address;
+
+    #[test]
+    fn a_database_of_the_first_release_keeps_its_accounts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("box.db");
+        let ann = Address::parse("ann@example.org").unwrap();
+        let old = Connection::open(&file).unwrap();
+        old.execute_batch(VERSION_1).unwrap();
+        old.execute_batch(
+            "INSERT INTO account VALUES ('ann@example.org', 'her hash', 1, 7);
+             INSERT INTO alias VALUES ('sales@example.org', 'ann@example.org');
+             INSERT INTO audit VALUES (1, 7, 'account added'); PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let mut database = Database::open(&file, ann.clone()).unwrap();
+            assert_eq!(database.hash(&ann).unwrap().unwrap(), "her hash");
+            assert!(database.is_admin(&ann).unwrap());
+            assert!(database.aliases().unwrap().iter().any(|alias| !alias.required));
+            database.add_app_password(&ann, "phone").unwrap();
+            database.remove_app_password(&ann, "phone").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_database_of_a_newer_release_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("box.db");
+        Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let refused = Database::open(&file, Address::parse("ann@example.org").unwrap()).err().unwrap();
+        assert!(refused.to_string().contains("newer Mailstead (schema 99"), "{refused}");
+    }
+}

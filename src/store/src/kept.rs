@@ -1,0 +1,312 @@
+//! Removed mail, kept back for a while: the files lie in `removed/` beside the Maildir under their base names, the index
+//! remembers where they came from. Nothing here counts against a quota, and no client sees it.
+
+use crate::account::{Account, Inner};
+use crate::error::{StoreError, at};
+use crate::flags::{Flags, Keywords};
+use crate::index::Commit;
+use crate::messages::{self, Entry};
+use crate::name::FolderName;
+use crate::types::{MessageId, ModSeq, Row, Uid};
+use crate::{limits, maildir};
+use base::durable;
+use rusqlite::Transaction;
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A message that was removed and can still be brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    base: String,
+    /// Where it was.
+    pub folder: FolderName,
+    pub flags: Flags,
+    keywords: Keywords,
+    /// Its internal date, in seconds since 1970.
+    pub received: u32,
+    pub size: u32,
+    /// When it was removed, in seconds since 1970.
+    pub removed: u32,
+}
+
+/// Which removed messages are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Which {
+    /// Only those of this folder.
+    pub folder: Option<FolderName>,
+    /// Only those removed at or after this time, in seconds since 1970.
+    pub since: Option<u64>,
+}
+
+impl Which {
+    fn fits(&self, removed: &Removed) -> bool {
+        self.folder.as_ref().is_none_or(|folder| *folder == removed.folder)
+            && self.since.is_none_or(|since| u64::from(removed.removed) >= since)
+    }
+}
+
+impl Account {
+    /// What can be brought back, the latest removed first.
+    pub fn removed(&self) -> Result<Vec<Removed>, StoreError> {
+        let mut inner = self.lock()?;
+        compare(&mut inner)?;
+        list(&inner)
+    }
+
+    /// Messages and octets that are kept back.
+    pub fn removed_usage(&self) -> Result<(u64, u64), StoreError> {
+        let conn = self.reader()?;
+        let sql = "SELECT count(*), coalesce(sum(size), 0) FROM kept";
+        let (count, bytes): (i64, i64) = conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((u64::try_from(count).unwrap_or(0), u64::try_from(bytes).unwrap_or(0)))
+    }
+
+    /// Brings removed messages back into the folders they were in, which are made again where they have gone. Durable
+    /// when it returns; tells how many went where.
+    pub fn bring_back(&self, which: &Which) -> Result<BTreeMap<FolderName, usize>, StoreError> {
+        let mut inner = self.lock()?;
+        compare(&mut inner)?;
+        let mut by_folder: BTreeMap<FolderName, Vec<Removed>> = BTreeMap::new();
+        for removed in list(&inner)?.into_iter().filter(|removed| which.fits(removed)) {
+            by_folder.entry(removed.folder.clone()).or_default().push(removed);
+        }
+        let mut back = BTreeMap::new();
+        for (folder, mut messages) in by_folder {
+            messages.sort_by(|a, b| (a.received, &a.base).cmp(&(b.received, &b.base)));
+            inner.create_with_parents(&folder)?;
+            let id = inner.find_folder(&folder)?.ok_or(StoreError::FolderGone)?.id;
+            let count = inner.touch(id, |inner| inner.put_back(id, &messages))?;
+            back.insert(folder, count);
+        }
+        self.announce(&inner);
+        Ok(back)
+    }
+
+    /// Removes for good what was removed longer ago than [`limits::KEPT_SECONDS`], and the oldest beyond
+    /// [`limits::KEPT_OCTETS`]. Returns how many messages went.
+    pub fn purge_removed(&self, now: u64) -> Result<usize, StoreError> {
+        let mut inner = self.lock()?;
+        compare(&mut inner)?;
+        let (mut octets, mut doomed) = (0u64, Vec::new());
+        for removed in list(&inner)? {
+            octets += u64::from(removed.size);
+            let old = now.saturating_sub(u64::from(removed.removed)) > limits::KEPT_SECONDS;
+            if old || octets > limits::KEPT_OCTETS {
+                doomed.push(removed.base);
+            }
+        }
+        let dir = directory(&inner);
+        for base in &doomed {
+            let path = dir.join(base);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(&path)(error)),
+                _ => {}
+            }
+        }
+        drop_records(&mut inner, &doomed)?;
+        Ok(doomed.len())
+    }
+}
+
+fn directory(inner: &Inner) -> PathBuf {
+    inner.maildir.with_file_name("removed")
+}
+
+/// Moves a message's file out of its folder; tells whether it was there. [`sync`] makes it durable.
+pub(crate) fn keep_file(inner: &Inner, path: &Path, base: &str) -> Result<bool, StoreError> {
+    let dir = directory(inner);
+    durable::create_dir_all(&dir, 0o700).map_err(at(&dir))?;
+    match maildir::rename(path, &dir.join(base)) {
+        Err(StoreError::NoMessage) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// Makes what [`keep_file`] did durable.
+pub(crate) fn sync(inner: &Inner) -> Result<(), StoreError> {
+    let dir = directory(inner);
+    durable::create_dir_all(&dir, 0o700).and_then(|()| durable::sync_dir(&dir)).map_err(at(&dir))
+}
+
+/// Remembers where a removed message was.
+pub(crate) fn record(transaction: &Transaction<'_>, folder: &FolderName, entry: &Entry) -> Result<(), StoreError> {
+    let row = &entry.row;
+    put(
+        transaction,
+        &Removed {
+            base: entry.base.clone(),
+            folder: folder.clone(),
+            flags: row.flags,
+            keywords: row.keywords.clone(),
+            received: row.received,
+            size: row.size,
+            removed: messages::now(),
+        },
+    )
+}
+
+fn put(transaction: &Transaction<'_>, removed: &Removed) -> Result<(), StoreError> {
+    let sql = "INSERT OR REPLACE INTO kept VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    transaction.prepare_cached(sql)?.execute((
+        &removed.base,
+        removed.folder.as_str(),
+        removed.flags.sql(),
+        removed.keywords.sql(),
+        removed.received,
+        removed.size,
+        removed.removed,
+    ))?;
+    Ok(())
+}
+
+/// Keeps the mail of a folder that is being removed, then its directory goes. Can be repeated after an interruption.
+pub(crate) fn keep_folder(inner: &mut Inner, path: &Path, name: &FolderName) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    for part in ["cur", "new"] {
+        let part = path.join(part);
+        if !part.is_dir() {
+            continue;
+        }
+        for file in maildir::names(&part)? {
+            let (base, flags) = maildir::split(&file);
+            if keep_file(inner, &part.join(&file), base)? {
+                found.push((base.to_owned(), flags));
+            }
+        }
+    }
+    sync(inner)?;
+    let dir = directory(inner);
+    let all: Vec<Removed> =
+        found.into_iter().filter_map(|(base, flags)| as_found(&dir, base, name, flags).ok()).collect();
+    inner.commit(Commit::Synced, |transaction| {
+        // What the index remembered of them (keywords) is more than the files tell.
+        let known = "SELECT EXISTS (SELECT 1 FROM kept WHERE base = ?1)";
+        for removed in all {
+            if !transaction.prepare_cached(known)?.query_row([&removed.base], |row| row.get(0))? {
+                put(transaction, &removed)?;
+            }
+        }
+        Ok(())
+    })?;
+    fs::remove_dir_all(path).map_err(at(path))
+}
+
+/// What a file in `removed/` tells of itself. Moving it there set its inode's time.
+fn as_found(dir: &Path, base: String, folder: &FolderName, flags: Flags) -> Result<Removed, StoreError> {
+    let path = dir.join(&base);
+    let meta = fs::metadata(&path).map_err(at(&path))?;
+    let seconds = |time: i64| u32::try_from(time).unwrap_or(0);
+    Ok(Removed {
+        base,
+        folder: folder.clone(),
+        flags,
+        keywords: Keywords::default(),
+        received: seconds(meta.mtime()),
+        size: u32::try_from(meta.len()).unwrap_or(u32::MAX),
+        removed: seconds(meta.ctime()),
+    })
+}
+
+/// Makes the records agree with the files: after a lost index the files are still there.
+pub(crate) fn compare(inner: &mut Inner) -> Result<(), StoreError> {
+    let (fresh, gone) = differences(inner)?;
+    let dir = directory(inner);
+    let found = fresh.into_iter().filter_map(|base| as_found(&dir, base, &FolderName::inbox(), Flags::NONE).ok());
+    let found: Vec<Removed> = found.collect();
+    if !found.is_empty() {
+        inner.commit(Commit::Synced, |transaction| found.iter().try_for_each(|removed| put(transaction, removed)))?;
+    }
+    drop_records(inner, &gone)
+}
+
+/// How many records and files have no counterpart.
+pub(crate) fn differing(inner: &Inner) -> Result<usize, StoreError> {
+    let (fresh, gone) = differences(inner)?;
+    Ok(fresh.len() + gone.len())
+}
+
+/// Base names of files without a record, and of records without a file.
+fn differences(inner: &Inner) -> Result<(Vec<String>, Vec<String>), StoreError> {
+    let dir = directory(inner);
+    let files: HashSet<String> =
+        if dir.is_dir() { maildir::names(&dir)?.into_iter().collect() } else { HashSet::new() };
+    let known: HashSet<String> = list(inner)?.into_iter().map(|removed| removed.base).collect();
+    Ok((files.difference(&known).cloned().collect(), known.difference(&files).cloned().collect()))
+}
+
+fn list(inner: &Inner) -> Result<Vec<Removed>, StoreError> {
+    let sql = "SELECT base, folder, flags, keywords, received, size, removed FROM kept ORDER BY removed DESC, base";
+    let mut statement = inner.conn.prepare_cached(sql)?;
+    let all = statement.query_map([], |row| {
+        Ok(Removed {
+            base: row.get(0)?,
+            folder: FolderName::from_index(row.get(1)?),
+            flags: Flags::from_sql(row.get(2)?),
+            keywords: Keywords::from_sql(row.get_ref(3)?.as_str()?),
+            received: row.get(4)?,
+            size: row.get(5)?,
+            removed: row.get(6)?,
+        })
+    })?;
+    Ok(all.collect::<Result<_, _>>()?)
+}
+
+fn drop_records(inner: &mut Inner, bases: &[String]) -> Result<(), StoreError> {
+    if bases.is_empty() {
+        return Ok(());
+    }
+    inner.commit(Commit::Ordinary, |transaction| {
+        for base in bases {
+            transaction.prepare_cached("DELETE FROM kept WHERE base = ?1")?.execute([base])?;
+        }
+        Ok(())
+    })
+}
+
+impl Inner {
+    /// Moves removed messages into a folder; returns how many were still there.
+    fn put_back(&mut self, id: crate::FolderId, all: &[Removed]) -> Result<usize, StoreError> {
+        let (from, cur) = (directory(self), self.state(id)?.path.join("cur"));
+        let mut back = Vec::with_capacity(all.len());
+        for removed in all {
+            let flags = removed.flags.without(Flags::DELETED);
+            let target = cur.join(maildir::file_name(&removed.base, flags));
+            match maildir::rename(&from.join(&removed.base), &target) {
+                Ok(()) => back.push((removed, flags)),
+                Err(StoreError::NoMessage) => {}
+                Err(why) => return Err(why),
+            }
+        }
+        durable::sync_dir(&cur).and_then(|()| durable::sync_dir(&from)).map_err(at(&cur))?;
+        if back.is_empty() {
+            return Ok(0);
+        }
+        let (first, modseq) = (self.take_uids(id, back.len())?, self.take_modseq()?);
+        let rows = self.commit(Commit::Synced, |transaction| {
+            let mut rows = Vec::with_capacity(back.len());
+            for (uid, (removed, flags)) in (first.0..).map(Uid).zip(&back) {
+                let row = row_of(removed, *flags, uid, modseq);
+                rows.push(messages::insert(transaction, id, &removed.base, row, None)?);
+                transaction.prepare_cached("DELETE FROM kept WHERE base = ?1")?.execute([&removed.base])?;
+            }
+            Ok(rows)
+        })?;
+        self.note(id, &[], &rows, modseq)?;
+        Ok(rows.len())
+    }
+}
+
+fn row_of(removed: &Removed, flags: Flags, uid: Uid, modseq: ModSeq) -> Row {
+    Row {
+        uid,
+        flags,
+        keywords: removed.keywords.clone(),
+        modseq,
+        id: MessageId(0),
+        size: removed.size,
+        received: removed.received,
+        saved: messages::now(),
+    }
+}

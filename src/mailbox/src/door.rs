@@ -1,18 +1,21 @@
 //! What other roles may ask of this one (the table is in `wire::mailbox`).
 
 use crate::accounts::Accounts;
-use crate::blocking;
+use crate::quota::Quotas;
+use crate::{blocking, limits};
 use base::{Address, Paths, Role};
 use std::sync::Arc;
+use store::{Account, FolderName, StoreError, Which};
 use wire::directory::Accounts as ListAccounts;
 use wire::doors::Snapshot;
-use wire::mailbox::{Request, Usage};
+use wire::mailbox::{BroughtBack, Finding, RemovedMessage, Request, Room, Usage};
 use wire::{Answer, Kind, Refusal, Serve};
 
 pub struct Door {
     pub paths: Paths,
     pub accounts: Arc<Accounts>,
     pub directory: wire::Client,
+    pub quotas: Arc<Quotas>,
 }
 
 impl Serve for Door {
@@ -27,21 +30,72 @@ impl Serve for Door {
                 tracing::info!("the mail of {} was put aside", ask.account);
                 ask.answer(())
             }
+            Request::Reinstate(ask) => {
+                let moved = self.accounts.reinstate(&ask.account).await.map_err(Refusal::internal)?;
+                tracing::info!("the mail of {} was taken back", ask.account);
+                ask.answer(moved)
+            }
+            Request::RoomFor(ask) => ask.answer(self.room(&ask.account, ask.bytes).await?),
+            Request::Fsck(ask) => ask.answer(self.fsck(&ask.account, ask.mend).await?),
+            Request::Removed(ask) => ask.answer(self.on(&ask.account, removed).await?),
+            Request::Undelete(ask) => {
+                let folder = ask.folder.as_deref().map(FolderName::parse).transpose();
+                let folder = folder.map_err(|why| Refusal::new(Kind::Invalid, why.to_string()))?;
+                let which = Which { folder, since: ask.since };
+                let back = self.on(&ask.account, move |account| account.bring_back(&which)).await?;
+                let told = |(folder, count): (FolderName, usize)| BroughtBack {
+                    folder: folder.to_string(),
+                    messages: count as u64,
+                };
+                ask.answer(back.into_iter().map(told).collect())
+            }
         }
     }
 }
 
 impl Door {
+    /// Work on the mail of an account that exists and has some.
+    async fn on<T: Send + 'static>(
+        &self,
+        address: &Address,
+        work: impl FnOnce(&Account) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        // Asking about an account that was never used, or is none, must not make one.
+        if !self.paths.account(address).join("Maildir").exists() {
+            return Err(Refusal::new(Kind::NotFound, format!("{address} has no mail here")));
+        }
+        let open = self.accounts.get(address).await.map_err(Refusal::internal)?;
+        blocking::on(&open, work).await.map_err(Refusal::internal)
+    }
+
     async fn usage(&self) -> Result<Vec<Usage>, Refusal> {
         let busy = |why: wire::WireError| Refusal::new(Kind::Busy, why.to_string());
         let known = self.directory.ask(&ListAccounts {}).await.map_err(busy)?;
         let mut usage = Vec::with_capacity(known.len());
-        for account in known {
-            let open = self.accounts.get(&account.address).await.map_err(Refusal::internal)?;
-            let (messages, bytes) = blocking::on(&open, store::Account::usage).await.map_err(Refusal::internal)?;
-            usage.push(Usage { account: account.address, messages, bytes });
+        for known in known {
+            let open = self.accounts.get(&known.address).await.map_err(Refusal::internal)?;
+            let counted = blocking::on(&open, |account| Ok((account.usage()?, account.removed_usage()?))).await;
+            let ((messages, bytes), (removed_messages, removed_bytes)) = counted.map_err(Refusal::internal)?;
+            usage.push(Usage { account: known.address, messages, bytes, removed_messages, removed_bytes });
         }
         Ok(usage)
+    }
+
+    async fn room(&self, address: &Address, bytes: u64) -> Result<Room, Refusal> {
+        let standing = self.quotas.standing(address).await.map_err(Refusal::internal)?;
+        Ok(match standing.room_for(bytes) {
+            Ok(()) => Room::Enough,
+            Err(over) => {
+                let even_for_small_mail = standing.room_for(limits::SMALL_MAIL).is_err();
+                Room::Full { words: over.words(address), even_for_small_mail }
+            }
+        })
+    }
+
+    async fn fsck(&self, address: &Address, mend: bool) -> Result<Vec<Finding>, Refusal> {
+        let found = self.on(address, move |account| account.fsck(mend)).await?;
+        let told = |one: store::Finding| Finding { place: one.place, problem: one.problem, mended: one.mended };
+        Ok(found.into_iter().map(told).collect())
     }
 
     async fn snapshot(&self, address: &Address) -> Result<Snapshot, Refusal> {
@@ -53,4 +107,15 @@ impl Door {
         blocking::on(&open, |account| store::snapshot(account.dir())).await.map_err(Refusal::internal)?;
         Ok(Snapshot { file: self.paths.account(address).join(store::SNAPSHOT_NAME) })
     }
+}
+
+fn removed(account: &Account) -> Result<Vec<RemovedMessage>, StoreError> {
+    let told = |one: store::Removed| RemovedMessage {
+        folder: one.folder.to_string(),
+        subject: account.removed_subject(&one),
+        bytes: u64::from(one.size),
+        received: u64::from(one.received),
+        removed: u64::from(one.removed),
+    };
+    Ok(account.removed()?.into_iter().take(limits::REMOVED_TOLD).map(told).collect())
 }

@@ -7,10 +7,12 @@
 mod accounts;
 mod blocking;
 mod door;
+mod housekeeping;
 mod imap;
 mod learn;
 pub mod limits;
 mod lmtp;
+mod quota;
 mod text;
 
 use base::{BoxConfig, Endpoints, Paths, Role};
@@ -52,12 +54,26 @@ pub async fn run(paths: Paths) -> Result<(), MailboxError> {
         directory: directory.clone(),
         memory: Arc::clone(&shared.memory),
     });
-    let door = Arc::new(door::Door { paths: paths.clone(), accounts, directory });
+    let quotas = Arc::new(quota::Quotas::new(config.hostname.to_string(), directory.clone(), Arc::clone(&accounts)));
+    let closing = Closing(Arc::clone(&accounts));
+    tokio::spawn(housekeeping::run(Arc::clone(&accounts), directory.clone()));
+    let door = Arc::new(door::Door { paths: paths.clone(), accounts, directory, quotas });
     let peers = wire::Peers::of(&paths);
     tracing::info!("ready: IMAPS on port {}, LMTP on {}", imaps.port, paths.socket(Role::Mailbox, "lmtp").display());
-    tokio::select! {
+    let ended = tokio::select! {
         () = imap::server::serve(imap_listener, tls, shared) => Ok(()),
         () = lmtp::server::serve(lmtp_listener, peers, context) => Ok(()),
         ended = wire::serve(&paths, door) => ended.map_err(MailboxError::Door),
+    };
+    drop(closing);
+    ended
+}
+
+/// Closes the accounts when the role ends, also when it is told to stop in the middle.
+struct Closing(Arc<accounts::Accounts>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

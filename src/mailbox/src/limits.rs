@@ -89,3 +89,16 @@ pub const LMTP_WITHIN: Duration = Duration::from_secs(300);
 pub const LEARN_QUEUE: usize = 500;
 /// Largest message that is learned from; classifiers look at no more text.
 pub const LEARN_MESSAGE: u64 = 512 << 10;
+
+/// For how long the directory's answer about a quota is believed: a new rule holds after a minute.
+pub const QUOTA_KEPT: Duration = Duration::from_secs(60);
+/// Percent of its quota at which an account is warned.
+pub const QUOTA_WARNING: u64 = 90;
+/// Percent below which the warning is forgotten, so that the next one is given again.
+pub const QUOTA_WARNED_AGAIN_BELOW: u64 = 85;
+/// Between two looks for memory to give back.
+pub const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// Removed messages told at once by the control door.
+pub const REMOVED_TOLD: usize = 1000;
+/// Octets of a message that is small: who has no room for that has none at all.
+pub const SMALL_MAIL: u64 = 16 << 10;

@@ -5,6 +5,7 @@ use base::{Address, Domain, Paths};
 use std::net::IpAddr;
 use wire::directory::{Authenticate, Login, MaySend, Resolution, Resolve, Service};
 use wire::filter::{Judge, Sign, Verdict};
+use wire::mailbox::{Room, RoomFor};
 use wire::{Client, WireError};
 
 /// The directory and the filter. Cheap to clone.
@@ -20,6 +21,18 @@ impl Neighbours {
 
     pub async fn resolve(&self, address: &Address) -> Result<Resolution, WireError> {
         self.client.ask(&Resolve { address: address.clone() }).await
+    }
+
+    /// Whether a message of so many octets fits into the mailbox. One that cannot be asked is taken to have room: it is
+    /// asked again when the message is there, and nothing is acknowledged before it has it.
+    pub async fn room_for(&self, account: &Address, bytes: u64) -> Room {
+        match self.client.ask(&RoomFor { account: account.clone(), bytes }).await {
+            Ok(room) => room,
+            Err(error) => {
+                tracing::warn!("whether {account} has room is not known: {error}");
+                Room::Enough
+            }
+        }
     }
 
     /// Whether the address's domain is one of ours.

@@ -8,11 +8,12 @@ use crate::index::Commit;
 use crate::messages::{self, Entry};
 use crate::name::FolderName;
 use crate::types::{MessageId, ModSeq, Row, Uid};
-use crate::{limits, maildir};
+use crate::{limits, maildir, mime};
 use base::durable;
 use rusqlite::Transaction;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,15 @@ impl Account {
         let mut inner = self.lock()?;
         compare(&mut inner)?;
         list(&inner)
+    }
+
+    /// The subject of a removed message, for its owner to know it by.
+    pub fn removed_subject(&self, removed: &Removed) -> Option<String> {
+        let file = fs::File::open(self.dir().join("removed").join(&removed.base)).ok()?;
+        let mut head = Vec::new();
+        file.take(limits::HEADER_VALUE as u64).read_to_end(&mut head).ok()?;
+        let subject = mime::fields(&head).find(|field| field.is("Subject")).map(|field| field.value);
+        subject.map(mime::decoded_field)
     }
 
     /// Messages and octets that are kept back.

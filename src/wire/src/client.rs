@@ -23,6 +23,11 @@ impl WireError {
         Self::Away { role, why: why.to_string() }
     }
 
+    /// Whether what was asked about is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.kind == crate::Kind::NotFound)
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_passing(&self) -> bool {
         match self {
@@ -46,6 +51,14 @@ impl Client {
     /// Asks and waits for the answer.
     pub async fn ask<A: Ask>(&self, request: &A) -> Result<A::Reply, WireError> {
         self.ask_with_body(request, &[]).await.map(|(reply, _)| reply)
+    }
+
+    /// Asks for work that may take long, such as looking through a large mailbox.
+    pub async fn ask_patiently<A: Ask>(&self, request: &A, within: Duration) -> Result<A::Reply, WireError> {
+        match tokio::time::timeout(within, self.exchange(request, &[])).await {
+            Ok(result) => result.map(|(reply, _)| reply),
+            Err(_) => Err(WireError::away(A::DOOR, "it took too long")),
+        }
     }
 
     /// Asks with a raw body (a message) and returns the answer with its body.

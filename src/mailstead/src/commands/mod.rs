@@ -5,6 +5,7 @@ pub mod app_password;
 pub mod backup;
 pub mod demo;
 pub mod dns;
+pub mod fsck;
 pub mod plan;
 pub mod queue;
 pub mod quota;
@@ -13,6 +14,7 @@ pub mod restore;
 pub mod run;
 pub mod setup;
 pub mod status;
+pub mod undelete;
 pub mod user;
 
 use base::{BoxConfig, Paths};

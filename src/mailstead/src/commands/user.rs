@@ -43,7 +43,7 @@ enum Command {
         password_file: Option<PathBuf>,
     },
     AppPassword(AppPassword),
-    /// Remove an account. Its mail is put aside on the disk, under mail/.retired.
+    /// Remove an account. For 30 days `mailstead undelete ADDRESS` brings it back with its mail.
     Remove {
         address: Address,
     },
@@ -77,7 +77,7 @@ impl User {
             Command::Remove { address } => {
                 client.ask(&directory::RemoveAccount { account: address.clone() }).await?;
                 client.ask(&mailbox::Retire { account: address.account() }).await?;
-                say!("{} is removed; its mail was put aside.", address.account());
+                say!("{0} is removed. For 30 days it can be brought back: mailstead undelete {0}", address.account());
                 tell(converge::follow(&paths, &config).await);
             }
         }

@@ -7,11 +7,14 @@ use crate::proto::command::MailFrom;
 use crate::proto::path;
 use base::Address;
 use wire::directory::Resolution;
+use wire::mailbox::Room;
 
 /// A transaction as it grows.
 #[derive(Debug, Clone)]
 pub struct Envelope {
     pub sender: Option<Address>,
+    /// Octets, as the client announced them (RFC 1870).
+    pub size: Option<u64>,
     /// Each once.
     pub recipients: Vec<Addressee>,
 }
@@ -41,7 +44,7 @@ impl Session {
             }
         }
         // A stranger who claims one of our own domains is for the filter to judge: SPF and DMARC tell.
-        self.envelope = Some(Envelope { sender: mail.sender, recipients: Vec::new() });
+        self.envelope = Some(Envelope { sender: mail.sender, size: mail.size, recipients: Vec::new() });
         Reply::new(250, "2.1.0", "sender ok")
     }
 
@@ -67,7 +70,12 @@ impl Session {
             return Next::Say(Reply::new(452, "4.5.3", "too many recipients; send another copy to the rest"));
         }
         let local = match self.house.neighbours.resolve(&address).await {
-            Ok(Resolution::Accounts(_)) => true,
+            Ok(Resolution::Accounts(accounts)) => {
+                if let Some(reply) = self.no_room(&accounts).await {
+                    return Next::Say(reply);
+                }
+                true
+            }
             Ok(Resolution::Elsewhere) if self.account.is_some() => false,
             Ok(Resolution::Elsewhere) => {
                 tracing::info!("{} wanted to relay to {address}", self.client);
@@ -84,6 +92,18 @@ impl Session {
             envelope.recipients.push(Addressee { address, local });
         }
         Next::Say(Reply::new(250, "2.1.5", "recipient ok"))
+    }
+
+    /// The refusal for a recipient whose mailbox has no room (RFC 5321 §4.2.3, RFC 3463 §3.3): for now where nothing
+    /// fits any more, for good where only this message is too large. An alias of several is for the queue to sort out.
+    async fn no_room(&self, accounts: &[Address]) -> Option<Reply> {
+        let [account] = accounts else { return None };
+        let size = self.envelope.as_ref().and_then(|envelope| envelope.size).unwrap_or(0);
+        match self.house.neighbours.room_for(account, size).await {
+            Room::Enough => None,
+            Room::Full { words, even_for_small_mail: true } => Some(Reply::new(452, "4.2.2", words)),
+            Room::Full { words, .. } => Some(Reply::new(552, "5.2.2", format!("{words}: this message does not fit"))),
+        }
     }
 
     /// Each further wrong guess takes longer, and after some the connection ends.

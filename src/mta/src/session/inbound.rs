@@ -145,7 +145,9 @@ fn nobody_took_it(outcomes: &[(Address, Outcome)]) -> Reply {
     match trouble {
         Some(trouble) => {
             let text = trouble.reply.as_ref().map_or(trouble.words.clone(), |reply| reply.lines.join(" "));
-            Reply::new(550, &trouble.status, text)
+            // A full mailbox has a code of its own; whatever else the mailbox said is a plain refusal here.
+            let code = if trouble.status.starts_with("5.2.2") { 552 } else { 550 };
+            Reply::new(code, &trouble.status, text)
         }
         None => Reply::new(451, "4.3.0", "the mailbox cannot take this just now; try again later"),
     }

@@ -104,7 +104,7 @@ async fn one_full_mailbox_does_not_keep_the_mail_from_the_others() {
     house.slow.store(true, Ordering::Relaxed);
     let mut client = house.connect().await.hello().await;
     let text = "Subject: x\r\n\r\n";
-    assert!(client.mail("", &["full@example.org"], text).await.starts_with("550 5.2.2 mailbox full"));
+    assert!(client.mail("", &["full@example.org"], text).await.starts_with("552 5.2.2 mailbox full"));
     assert!(client.mail("", &["slow@example.org"], text).await.starts_with("451"));
     let both = client.mail("", &["bob@example.org", "slow@example.org"], text).await;
     assert!(both.starts_with("250"), "{both}");

@@ -49,7 +49,8 @@ fn secret(file: &str) -> Result<String, Failure> {
 // --- LMTP
 
 async fn deliver(socket: &str, to: &str, folder: &Path, count: usize, connections: usize) -> Result<(), Failure> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.sort();
     files.truncate(count);
     // Read and dot-stuffed beforehand: only the server is measured.

@@ -47,14 +47,15 @@ pub async fn run(paths: Paths) -> Result<(), MailboxError> {
     let directory = wire::Client::new(paths.clone());
     let accounts = Arc::new(accounts::Accounts::new(paths.clone()));
     let learner = learn::Learner::start(directory.clone());
-    let shared = Arc::new(imap::server::Shared::new(Arc::clone(&accounts), directory.clone(), learner));
+    let quotas = Arc::new(quota::Quotas::new(config.hostname.to_string(), directory.clone(), Arc::clone(&accounts)));
+    let shared = imap::server::Shared::new(Arc::clone(&accounts), directory.clone(), learner, Arc::clone(&quotas));
+    let shared = Arc::new(shared);
     let context = Arc::new(lmtp::server::LmtpContext {
         hostname: config.hostname.to_string(),
         accounts: Arc::clone(&accounts),
         directory: directory.clone(),
         memory: Arc::clone(&shared.memory),
     });
-    let quotas = Arc::new(quota::Quotas::new(config.hostname.to_string(), directory.clone(), Arc::clone(&accounts)));
     let closing = Closing(Arc::clone(&accounts));
     tokio::spawn(housekeeping::run(Arc::clone(&accounts), directory.clone()));
     let door = Arc::new(door::Door { paths: paths.clone(), accounts, directory, quotas });

@@ -6,6 +6,7 @@ use super::session::Session;
 use crate::accounts::Accounts;
 use crate::learn::Learner;
 use crate::limits;
+use crate::quota::Quotas;
 use base::Address;
 use base::endpoints::canonical;
 use std::collections::HashMap;
@@ -22,17 +23,19 @@ pub struct Shared {
     pub accounts: Arc<Accounts>,
     pub directory: wire::Client,
     pub learner: Learner,
+    pub quotas: Arc<Quotas>,
     pub memory: Arc<Semaphore>,
     per_account: Arc<Counts<Address>>,
     per_address: Arc<Counts<IpAddr>>,
 }
 
 impl Shared {
-    pub fn new(accounts: Arc<Accounts>, directory: wire::Client, learner: Learner) -> Self {
+    pub fn new(accounts: Arc<Accounts>, directory: wire::Client, learner: Learner, quotas: Arc<Quotas>) -> Self {
         Self {
             accounts,
             directory,
             learner,
+            quotas,
             memory: memory(),
             per_account: Arc::default(),
             per_address: Arc::default(),

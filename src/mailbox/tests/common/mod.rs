@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use wire::directory::{Account, Login, Request, Resolution};
+use wire::directory::{Account, AccountQuota, Login, Request, Resolution};
 use wire::{Answer, Kind, Refusal, Serve};
 
 pub const PASSWORD: &str = "correct horse";
@@ -19,7 +19,7 @@ pub fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
 }
 
-/// Knows ann@ and bob@example.org, and the alias both@.
+/// Knows ann@ and bob@example.org, the alias both@, and dave@example.org, who may keep 4 KiB.
 pub struct FakeDirectory;
 
 impl Serve for FakeDirectory {
@@ -31,7 +31,7 @@ impl Serve for FakeDirectory {
             Request::Resolve(ask) => {
                 let account = ask.address.account();
                 let found = match account.to_string().as_str() {
-                    "ann@example.org" | "bob@example.org" => Resolution::Accounts(vec![account]),
+                    "ann@example.org" | "bob@example.org" | "dave@example.org" => Resolution::Accounts(vec![account]),
                     "both@example.org" => Resolution::Accounts(vec![ann, bob]),
                     _ => Resolution::Unknown,
                 };
@@ -39,13 +39,17 @@ impl Serve for FakeDirectory {
             }
             Request::Authenticate(ask) => {
                 let login = match (ask.login.as_str(), ask.password.expose()) {
-                    ("ann@example.org" | "bob@example.org", PASSWORD) => {
+                    ("ann@example.org" | "bob@example.org" | "dave@example.org", PASSWORD) => {
                         Login::Granted { account: address(&ask.login), admin: false }
                     }
                     ("throttled@example.org", _) => Login::Throttled { retry_after_seconds: 60 },
                     _ => Login::Denied,
                 };
                 ask.answer(login)
+            }
+            Request::QuotaOf(ask) => {
+                let small = ask.account == address("dave@example.org");
+                ask.answer(AccountQuota { account_bytes: small.then_some(4096), domain_bytes: None })
             }
             Request::Accounts(ask) => {
                 let account = |address| Account { address, admin: false, created: 0 };

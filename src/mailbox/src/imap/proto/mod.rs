@@ -24,7 +24,7 @@ pub use mailboxes::Mailboxes;
 pub use notify::{Event, Group, Notify};
 pub use parser::{Parser, tag_of};
 pub use search::{Charset, Key, Returns, Search};
-pub use set::{Num, Set, Window, compact};
+pub use set::{Num, Set, compact};
 pub use sort::{Algorithm, Multisearch, Sort, SortKey, Thread};
 pub use store::mime::{body, envelope};
 pub use write::{astring, date_time, flag_list, mailbox_name};

@@ -47,6 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             ready.push(message);
         }
+        self.room_for(target.owner.as_ref(), octets as u64).await?;
         let name = target.folder.name;
         let stored = blocking::on(&target.account, move |account| {
             account.deliver_many(&name, &ready.iter().map(Ready::new).collect::<Vec<_>>())

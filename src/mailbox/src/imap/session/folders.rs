@@ -10,7 +10,7 @@ use crate::limits;
 use base::Address;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use store::{Account, Folder, FolderId, FolderName, SEPARATOR, Status, StoreError};
+use store::{Account, Folder, FolderId, FolderName, SEPARATOR, SpecialUse, Status, StoreError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What LIST goes through: folders, and names that are none but have some below them or are subscribed to.
@@ -55,9 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     pub(super) async fn create(&mut self, wire: &[u8], uses: &[String]) -> Done {
         self.user()?;
-        if let Some(unknown) = uses.first() {
-            return Err(Stop::No(format!("[USEATTR] a mailbox cannot be made for {unknown}")));
-        }
+        let special = special_use(uses)?;
         // RFC 9051 §6.3.4: a separator at the end announces folders below; they need no announcing.
         let name = self.folder_name(wire.strip_suffix(&[SEPARATOR as u8]).unwrap_or(wire))?;
         let parent = name.parent();
@@ -70,12 +68,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             inherited = Some(self.found_at(above, Rights::CREATE).await?.folder.id);
         }
         let Place { account, owner, name } = place;
+        if let Some(special) = special
+            && (owner.is_some() || self.on_store(move |account| account.special(special)).await?.is_some())
+        {
+            return Err(Stop::No(format!("[USEATTR] there is a mailbox for {} already", special.attribute())));
+        }
         let folder = blocking::on(&account, move |account| {
             let folder = account.create_folder(&name)?;
             if let Some(above) = inherited {
                 for (who, rights) in account.acl(above)? {
                     account.set_acl(folder.id, &who, &rights)?;
                 }
+            }
+            if let Some(special) = special {
+                account.dedicate(folder.id, special)?;
             }
             Ok(folder)
         })
@@ -157,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             list.patterns.iter().map(|pattern| fold([list.reference.as_slice(), pattern].concat())).collect();
         let utf8 = self.modes.utf8();
         let mut lines = Vec::new();
-        let mut statuses = Vec::new();
+        let mut existing = Vec::new();
         for (name, folder) in &listing.names {
             let wire = if utf8 { name.as_str().to_owned() } else { name.to_wire() };
             let fits = matchers.iter().any(|pattern| matches(pattern, wire.as_bytes()));
@@ -165,19 +171,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 continue;
             }
             lines.push(listing.line(name, folder.as_ref(), &list, utf8));
-            if list.return_status.is_some() && folder.is_some() {
-                statuses.push(name.clone());
+            if folder.is_some() {
+                existing.push(name.clone());
             }
         }
         for line in lines {
             self.say(&line);
         }
+        let statuses = if list.return_status.is_some() { existing.clone() } else { Vec::new() };
         for name in statuses {
             let items = list.return_status.as_deref().unwrap_or_default();
             match self.tell_status_of(name, items).await {
                 // RFC 5819 §2: a mailbox that has gone meanwhile is passed over.
                 Err(Stop::No(_)) => {}
                 other => other?,
+            }
+            self.conn.flush_if_full().await.map_err(Stop::End)?;
+        }
+        for name in existing {
+            if list.return_rights {
+                self.tell_my_rights(name.clone()).await?;
+            }
+            if let Some(entries) = &list.return_metadata {
+                self.tell_listed_metadata(name, entries).await?;
             }
             self.conn.flush_if_full().await.map_err(Stop::End)?;
         }
@@ -333,6 +349,18 @@ impl Listing {
         let below = list.recursive_match && self.subscribed.iter().any(|other| other.is_below(name));
         let info = if below { " (\"CHILDINFO\" (\"SUBSCRIBED\"))" } else { "" };
         format!("* LIST ({}) \"{SEPARATOR}\" {}{info}", attributes.join(" "), shown(name, utf8))
+    }
+}
+
+/// The one use that CREATE names (RFC 6154 §3).
+fn special_use(uses: &[String]) -> Result<Option<SpecialUse>, Stop> {
+    match uses {
+        [] => Ok(None),
+        [one] => match SpecialUse::from_attribute(one) {
+            Some(special) => Ok(Some(special)),
+            None => Err(Stop::No(format!("[USEATTR] no mailbox is made for {one} here"))),
+        },
+        _ => Err(Stop::No("[USEATTR] a mailbox has one use".into())),
     }
 }
 

@@ -33,7 +33,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     }
                     return Err(Stop::Bad("IDLE is ended by DONE".into()));
                 }
-                Woken::Changed => {}
+                Woken::Changed => self.tell_watched().await.map_err(Stop::End)?,
                 Woken::Heartbeat => {
                     self.look_for_others().await?;
                     self.say("* OK still here");
@@ -55,18 +55,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             () = sleep_until(until) => Woken::TooLong,
             () = retired(user) => Woken::Retired,
         };
-        if let (Woken::Changed, Some(user)) = (&woken, &mut self.user) {
-            user.feed.mark_unchanged();
-            if let Some(shared) = &mut self.feed_of_shared {
-                shared.mark_unchanged();
-            }
+        if matches!(woken, Woken::Changed) {
+            self.seen_feeds();
         }
         woken
     }
 }
 
 /// Returns when one of the feeds tells of a change.
-async fn either(own: Option<Feed>, shared: Option<Feed>) {
+pub(super) async fn either(own: Option<Feed>, shared: Option<Feed>) {
     let changed = |feed: Option<Feed>| async {
         let Some(mut feed) = feed else { return std::future::pending().await };
         if feed.changed().await.is_err() {

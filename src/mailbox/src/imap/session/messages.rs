@@ -2,6 +2,7 @@
 
 use super::place::Found;
 use super::rights::Rights;
+use super::view::View;
 use super::{Done, Session, Stop};
 use crate::blocking;
 use crate::imap::proto::{Set, StoreCommand, compact};
@@ -87,6 +88,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if !Arc::ptr_eq(&view.account, &target.account) {
             return self.transfer_between(source.id, uids, target, moving).await;
         }
+        if !moving {
+            let octets = octets(view, &uids);
+            self.room_for(target.owner.as_ref(), octets).await?;
+        }
         let (from, to) = (source.id, target.folder.id);
         let moved = self.on_selected(move |account| account.transfer(from, &uids, to, moving)).await?;
         let target = target.folder;
@@ -107,6 +112,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Between accounts messages are stored anew, and only then removed from where they were.
     async fn transfer_between(&mut self, from: FolderId, uids: Vec<Uid>, target: Found, moving: bool) -> Done {
+        let octets = octets(self.view()?, &uids);
+        self.room_for(target.owner.as_ref(), octets).await?;
         let account = Arc::clone(&self.view()?.account);
         let to = Arc::clone(&target.account);
         let name = target.folder.name.clone();
@@ -164,6 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             });
         }
     }
+}
+
+fn octets(view: &View, uids: &[Uid]) -> u64 {
+    uids.iter().filter_map(|uid| view.image.by_uid(*uid)).map(|row| u64::from(row.size)).sum()
 }
 
 /// The rights that a change of flags needs (RFC 4314 §4).

@@ -3,6 +3,7 @@
 //! A session keeps a view of its folder. What others do reaches the view only in [`Session::sync`], before a tagged
 //! reply or while idling, so message numbers never shift under a command (RFC 9051 §7.5.1).
 
+mod acl;
 mod append;
 mod auth;
 mod binary;
@@ -13,7 +14,10 @@ mod folders;
 mod groups;
 mod idle;
 mod messages;
+mod metadata;
+mod notify;
 mod place;
+mod quota;
 mod rights;
 mod search;
 mod section;
@@ -27,12 +31,13 @@ use super::proto::{self, Command};
 use super::server::{Shared, Slot};
 use crate::{blocking, limits};
 use base::Address;
+use notify::Watched;
 use rights::Rights;
 use std::net::IpAddr;
 use std::sync::Arc;
 use store::{Account, StoreError, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use view::{Telling, View};
 
 /// A logged-in user.
@@ -84,6 +89,8 @@ pub struct Session<S> {
     modes: Modes,
     /// The feed of the selected folder's account, where it is another's.
     feed_of_shared: Option<tokio::sync::watch::Receiver<u64>>,
+    /// What NOTIFY asked for.
+    watched: Option<Box<Watched>>,
     /// What the last search with SAVE found (RFC 5182), by ascending UID.
     saved: Arc<Vec<Uid>>,
     /// Whether compression begins after the reply that is being written.
@@ -105,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             condstore: false,
             modes: Modes::default(),
             feed_of_shared: None,
+            watched: None,
             saved: Arc::default(),
             compress_next: false,
             login_tries: 0,
@@ -160,15 +168,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             None => (login_until.saturating_duration_since(Instant::now()), "no login in time"),
             Some(_) => (limits::IDLE, "idle for too long"),
         };
-        let retired = async {
-            match &self.user {
-                Some(user) => retired(user).await,
-                None => std::future::pending().await,
+        let until = Instant::now() + within;
+        loop {
+            let retired = async {
+                match &self.user {
+                    Some(user) => retired(user).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let feeds = match (&self.user, &self.watched) {
+                (Some(user), Some(_)) => (Some(user.feed.clone()), self.feed_of_shared.clone()),
+                _ => (None, None),
+            };
+            tokio::select! {
+                waited = timeout_at(until, self.conn.wait()) => return waited.unwrap_or(Err(End::Bye(why))),
+                () = retired => return Err(End::Bye("this account was removed")),
+                () = idle::either(feeds.0, feeds.1) => {}
             }
-        };
-        tokio::select! {
-            waited = timeout(within, self.conn.wait()) => waited.unwrap_or(Err(End::Bye(why))),
-            () = retired => Err(End::Bye("this account was removed")),
+            self.seen_feeds();
+            self.tell_watched().await?;
+            self.conn.flush().await?;
+        }
+    }
+
+    /// What the feeds told of so far is being looked at.
+    fn seen_feeds(&mut self) {
+        if let Some(user) = &mut self.user {
+            user.feed.mark_unchanged();
+        }
+        if let Some(shared) = &mut self.feed_of_shared {
+            shared.mark_unchanged();
         }
     }
 
@@ -237,6 +266,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Status { mailbox, items } => self.status(&mailbox, &items).await,
             Command::Append(append) => self.append(append).await,
             Command::Idle => self.idle().await,
+            Command::Notify(notify) => self.notify(notify).await,
+            Command::GetMetadata(get) => self.get_metadata(get).await,
+            Command::SetMetadata { mailbox, entries } => self.set_metadata(&mailbox, entries).await,
+            Command::GetQuota(root) => self.get_quota(&root).await,
+            Command::GetQuotaRoot(mailbox) => self.get_quota_root(&mailbox).await,
+            Command::SetQuota => Err(Stop::No("[NOPERM] quotas are set by whoever runs this server".into())),
+            Command::GetAcl(mailbox) => self.get_acl(&mailbox).await,
+            Command::SetAcl { mailbox, who, change, letters } => self.set_acl(&mailbox, &who, change, &letters).await,
+            Command::DeleteAcl { mailbox, who } => self.delete_acl(&mailbox, &who).await,
+            Command::ListRights { mailbox, who } => self.list_rights(&mailbox, &who).await,
+            Command::MyRights(mailbox) => self.my_rights(&mailbox).await,
             Command::Multisearch(search) => self.multisearch(search).await,
             // Selected.
             Command::Check => self.check(),
@@ -250,18 +290,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Fetch { uid, fetch } => self.fetch(uid, fetch).await,
             Command::Store { uid, store } => self.store(uid, store).await,
             Command::Copy { uid, set, mailbox, moving } => self.transfer(uid, &set, &mailbox, moving).await,
-            // Not offered.
-            Command::Notify(_)
-            | Command::GetMetadata(_)
-            | Command::SetMetadata { .. }
-            | Command::GetQuota(_)
-            | Command::GetQuotaRoot(_)
-            | Command::SetQuota
-            | Command::GetAcl(_)
-            | Command::SetAcl { .. }
-            | Command::DeleteAcl { .. }
-            | Command::ListRights { .. }
-            | Command::MyRights(_) => Err(Stop::Bad("this command is not offered".into())),
         }
     }
 
@@ -328,12 +356,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             None => blocking::on(&view.account, move |account| account.image(folder)).await,
         };
         match latest {
-            Ok(latest) => drop(view.catch_up(latest, &mut self.conn.output, tell_removals, telling)),
+            Ok(latest) => {
+                let added = view.catch_up(latest, &mut self.conn.output, tell_removals, telling);
+                self.fetch_watched(added).await?;
+            }
             Err(StoreError::FolderGone) => return Err(End::Bye("the mailbox was deleted")),
             Err(StoreError::Retired) => return Err(End::Bye("this account was removed")),
             Err(why) => tracing::error!("{}: {why}", view.account.dir().display()),
         }
-        if view.owner.is_some() {
+        if self.selected.as_ref().is_some_and(|view| view.owner.is_some()) {
             self.renew_rights().await?;
         }
         Ok(())

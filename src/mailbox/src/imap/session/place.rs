@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// The first level of the names of what others share.
 pub const SHARED: &str = "Shared";
 /// Where an account keeps who shares something with it: addresses, one a line. Clients neither see nor set it.
-pub const SHARED_BY: &str = "/private/vendor/mailstead/shared-by";
+pub const SHARED_BY: &str = "/mailstead/shared-by";
 
 /// Where a name leads.
 pub struct Place {

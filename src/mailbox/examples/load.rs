@@ -230,8 +230,7 @@ async fn idle(server: &Server, users: &str, connections: usize) -> Result<(), Fa
         open.push(client);
     }
     println!("idle");
-    let mut rest = String::new();
-    tokio::io::stdin().read_to_string(&mut rest).await?;
+    tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await??;
     drop(open);
     Ok(())
 }

@@ -11,8 +11,8 @@ pub const COMMAND_LINE: usize = 64 << 10;
 pub const COMMAND_LITERALS: usize = 64 << 10;
 /// Literals of one command in number.
 pub const COMMAND_LITERAL_COUNT: usize = 1000;
-/// Octets of messages that are being written, by APPEND or LMTP, at once over all sessions; who comes later waits. Five
-/// of the largest. (What LMTP is still reading counts in the MTA, which holds the same message.)
+/// Octets of messages that are being read and written, by APPEND or LMTP, at once over all sessions; who comes later
+/// waits. LMTP counts a message three times: as it is read, as a script sees it, and as it is stored.
 pub const MESSAGES_IN_MEMORY: usize = 256 << 20;
 /// For more of that memory, when a command has some already (APPEND of several messages).
 pub const MEMORY_WITHIN: Duration = Duration::from_secs(60);
@@ -74,6 +74,8 @@ pub const COMMAND_WITHIN: Duration = Duration::from_secs(40 * 60);
 pub const WRITE_WITHIN: Duration = Duration::from_secs(120);
 /// Wrong passwords on one connection, after which it is closed; the directory slows them down besides.
 pub const LOGIN_TRIES: u32 = 3;
+/// How long the directory's word is believed on whether there are app passwords.
+pub const SCRAM_OFFER_KEPT: Duration = Duration::from_secs(60);
 /// Malformed commands in a row, after which it is not a mail client that speaks.
 pub const BAD_COMMANDS: u32 = 20;
 
@@ -81,6 +83,9 @@ pub const BAD_COMMANDS: u32 = 20;
 pub const LMTP_LINE: usize = 4096;
 /// LMTP: recipients of one message. The MTA takes 100 and aliases may multiply them.
 pub const LMTP_RECIPIENTS: usize = 1000;
+/// LMTP: what a message may be larger than its announced SIZE, which is an estimate (RFC 1870 §3), and what is counted
+/// for one without.
+pub const LMTP_SIZE_SLACK: usize = 64 << 10;
 /// LMTP: for the next line of a command or of the message.
 pub const LMTP_WITHIN: Duration = Duration::from_secs(300);
 
@@ -89,6 +94,8 @@ pub const LMTP_WITHIN: Duration = Duration::from_secs(300);
 pub const LEARN_QUEUE: usize = 500;
 /// Largest message that is learned from; classifiers look at no more text.
 pub const LEARN_MESSAGE: u64 = 512 << 10;
+
+// --- Quotas and housekeeping ------------------------------------------------------------------------------------------
 
 /// For how long the directory's answer about a quota is believed: a new rule holds after a minute.
 pub const QUOTA_KEPT: Duration = Duration::from_secs(60);
@@ -102,3 +109,64 @@ pub const TIDY_EVERY: Duration = Duration::from_secs(60);
 pub const REMOVED_TOLD: usize = 1000;
 /// Octets of a message that is small: who has no room for that has none at all.
 pub const SMALL_MAIL: u64 = 16 << 10;
+
+// --- POP3 -----------------------------------------------------------------------------------------------------------
+
+/// Longest POP3 line. RFC 2449 §4 has 255 octets; SASL responses and long passwords need more.
+pub const POP3_LINE: usize = 4096;
+/// POP3: without a command. RFC 1939 §3 wants at least ten minutes.
+pub const POP3_IDLE: Duration = Duration::from_secs(10 * 60);
+
+// --- ManageSieve ----------------------------------------------------------------------------------------------------
+
+/// Longest ManageSieve line without its literals. Quoted strings may have 1,024 octets (RFC 5804 §4) and there are two.
+pub const MANAGESIEVE_LINE: usize = 8192;
+/// A literal larger than a script may be is read and refused up to this size; beyond, the connection ends.
+pub const MANAGESIEVE_LITERAL: usize = 8 << 20;
+/// A literal before the login: a SASL response.
+pub const MANAGESIEVE_LITERAL_BEFORE_LOGIN: usize = 8192;
+/// ManageSieve: without a command. RFC 5804 §1.8 wants at least thirty minutes after the login.
+pub const MANAGESIEVE_IDLE: Duration = Duration::from_secs(31 * 60);
+
+// --- Sieve ----------------------------------------------------------------------------------------------------------
+
+/// Scripts of one account.
+pub const SIEVE_SCRIPTS: usize = 50;
+/// Largest script. Dovecot's default is 1 MiB; rules of twenty years fit a quarter of it.
+pub const SIEVE_SCRIPT: usize = 256 << 10;
+/// Longest string and variable: a vacation text of two pages.
+pub const SIEVE_STRING: usize = 16 << 10;
+/// Scripts that one script includes, and how deep they do it.
+pub const SIEVE_INCLUDES: usize = 20;
+pub const SIEVE_NESTING: usize = 5;
+/// Steps of one run. A rule takes about four, so that is over a thousand rules.
+pub const SIEVE_STEPS: usize = 20_000;
+/// Redirects of one delivery; Dovecot's default is 4.
+pub const SIEVE_REDIRECTS: usize = 4;
+/// Messages that one delivery may send: redirects, vacation, notifications.
+pub const SIEVE_OUTGOING: usize = 8;
+/// Redirects of one account in a day. A busy list brings some two hundred messages.
+pub const SIEVE_REDIRECTS_PER_DAY: usize = 500;
+/// Notifications of one account in a day.
+pub const SIEVE_NOTICES_PER_DAY: usize = 200;
+/// `Received` fields from which on nothing is redirected or answered. Real paths have fewer than fifteen.
+pub const SIEVE_HOPS: usize = 30;
+/// Folders that one delivery may make.
+pub const SIEVE_CREATES: usize = 10;
+/// Copies of one message that a delivery may store.
+pub const SIEVE_COPIES: usize = 20;
+/// Longest text of a refusal, in octets; RFC 5321 §4.5.3.1.5 has 512 for a reply line.
+pub const SIEVE_REASON: usize = 400;
+/// Octets of messages that a script makes in one run, beyond twice the message itself.
+pub const SIEVE_MADE: usize = 1 << 20;
+/// How long a sender who got a vacation notice gets no other: by default (RFC 5230 §4.1 suggests 7 days), at least
+/// and at most. Seconds.
+pub const VACATION_DEFAULT: u64 = 7 * DAY;
+pub const VACATION_SHORTEST: u64 = DAY;
+pub const VACATION_LONGEST: u64 = 90 * DAY;
+/// How long `duplicate` remembers: by default (RFC 7352 §3.3 suggests 7 days) and at most. Seconds.
+pub const DUPLICATE_DEFAULT: u64 = 7 * DAY;
+pub const DUPLICATE_LONGEST: u64 = 90 * DAY;
+/// What an account's scripts remember; beyond, what would be forgotten soonest is forgotten at once.
+pub const SIEVE_RECORDS: usize = 20_000;
+const DAY: u64 = 86_400;

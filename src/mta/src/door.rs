@@ -1,13 +1,14 @@
 //! The control door: the box's own mail, and a look into the queue.
 
 use crate::house::House;
-use crate::message::submitted;
-use crate::message::{Message, with_crlf};
+use crate::limits;
+use crate::message::trace::{From, Hop};
+use crate::message::{Message, submitted, with_crlf};
 use crate::queue::entry::Recipient;
 use crate::queue::{Outgoing, new_id};
-use base::Role;
+use base::{Address, Role};
 use std::sync::Arc;
-use wire::mta::{Request, Send};
+use wire::mta::{Automatic, Request, Send, SendAs};
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
@@ -24,17 +25,70 @@ impl Serve for Door {
                 self.send(&send, &body).await?;
                 send.answer(())
             }
+            Request::SendAs(send) => {
+                self.send_as(&send, &body).await?;
+                send.answer(())
+            }
             Request::Queue(queue) => queue.answer(self.house.queue.waiting()),
         }
     }
 }
 
 impl Door {
+    /// Queues what an account's script sends. Counts as the account's own sending.
+    async fn send_as(&self, send: &SendAs, body: &[u8]) -> Result<(), Refusal> {
+        if send.to.is_empty() || send.to.len() > limits::RECIPIENTS {
+            return Err(Refusal::new(Kind::Invalid, format!("the message has {} recipients", send.to.len())));
+        }
+        if !self.house.rates.take(&send.account, send.to.len(), std::time::Instant::now()) {
+            return Err(Refusal::new(Kind::Busy, format!("{} has sent too much for now", send.account)));
+        }
+        let (id, now) = (new_id(), base::time::now_unix());
+        let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
+        let sender = match send.what {
+            Automatic::Redirect { is_report } => {
+                self.trace(&mut message, &id, now);
+                (!is_report).then(|| send.account.clone())
+            }
+            Automatic::Answer => {
+                self.sign_answer(&send.account, &mut message, &id, now).await?;
+                None
+            }
+        };
+        let mut recipients = Vec::with_capacity(send.to.len());
+        for to in &send.to {
+            let local = self.house.neighbours.is_local(to).await.map_err(away)?;
+            recipients.push(Recipient::new(to.clone(), local, now));
+        }
+        let outgoing = Outgoing { id, sender, recipients, judged: false };
+        self.house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
+    }
+
+    /// A redirected message keeps its author and signatures. What the filter said of it is nobody else's business.
+    fn trace(&self, message: &mut Message, id: &str, at: u64) {
+        let ours = |name: &str| name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("X-Mailstead-"));
+        message.retain(|field| !ours(field.name) && !field.is("Return-Path"));
+        let hop =
+            Hop { by: &self.house.hostname, from: From::User, protocol: "LMTP", tls: None, id, recipient: None, at };
+        message.prepend(&hop.field());
+    }
+
+    async fn sign_answer(&self, account: &Address, message: &mut Message, id: &str, now: u64) -> Result<(), Refusal> {
+        let authors = submitted::authors(message).map_err(|error| invalid(&error))?;
+        for author in &authors {
+            if !self.house.neighbours.may_send(account, author).await.map_err(away)? {
+                return Err(invalid(&format!("{account} may not send as {author}")));
+            }
+        }
+        let domain = authors.first().unwrap_or(account).domain();
+        submitted::complete(message, domain, id, now);
+        let signature = self.house.neighbours.sign(domain, message).await.map_err(away)?;
+        message.prepend(&signature);
+        Ok(())
+    }
+
     /// Signs and queues a message of the box itself.
     async fn send(&self, send: &Send, body: &[u8]) -> Result<(), Refusal> {
-        let invalid = |error: &dyn std::fmt::Display| Refusal::new(Kind::Invalid, error.to_string());
-        let busy = |error: &dyn std::fmt::Display| Refusal::new(Kind::Busy, error.to_string());
-        let away = |error: WireError| busy(&error);
         let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
         let authors = submitted::authors(&message).map_err(|error| invalid(&error))?;
         if authors.iter().any(|author| *author != send.from) {
@@ -49,4 +103,16 @@ impl Door {
         let outgoing = Outgoing { id, sender: Some(send.from.clone()), recipients, judged: false };
         self.house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
     }
+}
+
+fn invalid(error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::new(Kind::Invalid, error.to_string())
+}
+
+fn busy(error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::new(Kind::Busy, error.to_string())
+}
+
+fn away(error: WireError) -> Refusal {
+    busy(&error)
 }

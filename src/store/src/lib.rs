@@ -44,6 +44,7 @@ mod notes;
 mod parsed;
 mod reconcile;
 mod snapshot;
+pub mod text;
 mod transfer;
 mod types;
 

@@ -4,19 +4,22 @@
 //! both; STARTTLS and LOGINDISABLED, since there is no connection without TLS.
 
 use crate::limits;
+use crate::sasl::Offer;
 
 /// When a capability is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     /// Until the login.
     Before,
+    /// Until the login, where the connection offers it.
+    Mechanism,
     After,
     Always,
     /// After the login, until compression is on.
     Uncompressed,
 }
 
-use Told::{After, Always, Before, Uncompressed};
+use Told::{After, Always, Before, Mechanism, Uncompressed};
 
 /// Name, where it is specified, when it is told.
 const TABLE: &[(&str, &str, Told)] = &[
@@ -26,7 +29,10 @@ const TABLE: &[(&str, &str, Told)] = &[
     ("ID", "RFC 2971", Always),
     ("ENABLE", "RFC 5161", Always),
     ("SASL-IR", "RFC 4959", Before),
-    ("AUTH=PLAIN", "RFC 4616", Before),
+    ("AUTH=SCRAM-SHA-256-PLUS", "RFC 7677", Mechanism),
+    ("AUTH=SCRAM-SHA-256", "RFC 7677", Mechanism),
+    ("AUTH=PLAIN", "RFC 4616", Mechanism),
+    ("AUTH=LOGIN", "RFC 9051", Mechanism),
     ("ACL", "RFC 4314", After),
     ("BINARY", "RFC 3516", After),
     ("CATENATE", "RFC 4469", After),
@@ -72,15 +78,20 @@ const TABLE: &[(&str, &str, Told)] = &[
 ];
 
 /// What CAPABILITY tells.
-pub fn offered(logged_in: bool, compressed: bool) -> String {
-    let fits = |told: Told| match told {
+pub fn offered(offer: &Offer, logged_in: bool, compressed: bool) -> String {
+    let mechanism = |name: &str| {
+        let name = name.trim_start_matches("AUTH=");
+        offer.mechanisms().any(|offered| offered.name() == name)
+    };
+    let fits = |name: &str, told: Told| match told {
         Always => true,
         Before => !logged_in,
+        Mechanism => !logged_in && mechanism(name),
         After => logged_in,
         Uncompressed => logged_in && !compressed,
     };
     let mut names: Vec<String> =
-        TABLE.iter().filter(|(_, _, told)| fits(*told)).map(|(name, _, _)| (*name).to_owned()).collect();
+        TABLE.iter().filter(|(name, _, told)| fits(name, *told)).map(|(name, _, _)| (*name).to_owned()).collect();
     if logged_in {
         // RFC 7889: the number is part of the name.
         names.push(format!("APPENDLIMIT={}", limits::MESSAGE));
@@ -102,9 +113,12 @@ mod tests {
 
     #[test]
     fn what_is_offered_depends_on_the_state() {
-        let (before, after) = (offered(false, false), offered(true, false));
+        let offer = Offer { scram: true, binding: Some(vec![1]) };
+        let (before, after) = (offered(&offer, false, false), offered(&offer, true, false));
+        assert!(before.contains("AUTH=SCRAM-SHA-256-PLUS "));
+        assert!(!offered(&Offer::default(), false, false).contains("SCRAM"));
         assert!(before.contains("AUTH=PLAIN") && !before.contains("IDLE") && !before.contains("APPENDLIMIT"));
         assert!(after.contains("IDLE") && !after.contains("AUTH=") && after.contains("COMPRESS=DEFLATE"));
-        assert!(!offered(true, true).contains("COMPRESS"));
+        assert!(!offered(&offer, true, true).contains("COMPRESS"));
     }
 }

@@ -1,6 +1,7 @@
 //! LMTP (RFC 2033) on a Unix socket, heard from the MTA alone: `proto` (lines to values), `session` (the state
-//! machine), `server` (the socket).
+//! machine), `deliver` (one message into one mailbox), `server` (the socket).
 
+mod deliver;
 mod message;
 mod proto;
 pub(crate) mod server;

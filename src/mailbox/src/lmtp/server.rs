@@ -1,6 +1,7 @@
 //! The LMTP socket: who may connect, and how many at once.
 
-use super::session::{Context, Session};
+use super::deliver::Context;
+use super::session::Session;
 use crate::limits;
 use base::Role;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use wire::Peers;
 
-pub use super::session::Context as LmtpContext;
+pub use super::deliver::Context as LmtpContext;
 
 /// Serves until the process ends.
 pub async fn serve(listener: UnixListener, peers: Peers, context: Arc<Context>) {

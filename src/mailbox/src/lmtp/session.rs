@@ -1,35 +1,27 @@
 //! One LMTP conversation. A recipient gets its 250 when the message is on the disk in its mailbox, and not before.
 
-use super::message::{DataReader, is_junk, kept};
+use super::deliver::{Context, Incoming};
+use super::message::DataReader;
 use super::proto::{self, Command};
-use crate::accounts::Accounts;
-use crate::{blocking, limits};
+use crate::limits;
+use crate::quota::Over;
 use base::Address;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use store::{Flags, FolderName, Keywords, New, SpecialUse, StoreError};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use wire::directory::{Resolution, Resolve};
-
-/// What every session needs.
-pub struct Context {
-    pub hostname: String,
-    pub accounts: Arc<Accounts>,
-    pub directory: wire::Client,
-    pub memory: Arc<Semaphore>,
-}
 
 pub struct Session<R, W> {
     reader: R,
     writer: W,
     context: Arc<Context>,
     greeted: bool,
-    sender: Option<String>,
+    /// The reverse-path, and the size that was announced.
+    sender: Option<(String, Option<usize>)>,
     /// Each accepted RCPT with the accounts it leads to.
-    recipients: Vec<Vec<Address>>,
+    recipients: Vec<(Address, Vec<Address>)>,
 }
 
 impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
@@ -68,10 +60,13 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 );
                 self.reply(&hello).await
             }
-            Command::Mail(_) if !self.greeted => self.reply("503 5.5.1 begin with LHLO").await,
-            Command::Mail(_) if self.sender.is_some() => self.reply("503 5.5.1 there is a sender already").await,
-            Command::Mail(sender) => {
-                self.sender = Some(sender);
+            Command::Mail { .. } if !self.greeted => self.reply("503 5.5.1 begin with LHLO").await,
+            Command::Mail { .. } if self.sender.is_some() => self.reply("503 5.5.1 there is a sender already").await,
+            Command::Mail { size: Some(size), .. } if size > limits::MESSAGE => {
+                self.reply("552 5.3.4 the message is too large").await
+            }
+            Command::Mail { sender, size } => {
+                self.sender = Some((sender, size));
                 self.reply("250 2.1.0 sender taken").await
             }
             Command::Rcpt(_) if self.sender.is_none() => self.reply("503 5.5.1 MAIL comes first").await,
@@ -94,7 +89,10 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     async fn recipient(&mut self, address: Address) -> io::Result<()> {
         match self.context.directory.ask(&Resolve { address: address.clone() }).await {
             Ok(Resolution::Accounts(accounts)) if !accounts.is_empty() => {
-                self.recipients.push(accounts);
+                if let Some(over) = self.all_full(&accounts).await {
+                    return self.reply(&format!("452 4.2.2 {}", over.words(&address))).await;
+                }
+                self.recipients.push((address, accounts));
                 self.reply("250 2.1.5 recipient taken").await
             }
             Ok(_) => self.reply(&format!("550 5.1.1 there is no mailbox {address}")).await,
@@ -105,19 +103,43 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         }
     }
 
+    /// What keeps even small mail from all of the accounts; the owner may make room, so the sender is to try again.
+    async fn all_full(&self, accounts: &[Address]) -> Option<Over> {
+        let mut reason = None;
+        for account in accounts {
+            reason = Some(self.context.over(account, limits::SMALL_MAIL).await?);
+        }
+        reason
+    }
+
     async fn data(&mut self) -> io::Result<()> {
+        let (sender, size) = self.sender.take().unwrap_or_default();
+        let most = size.map_or(limits::MESSAGE, |size| (size + limits::LMTP_SIZE_SLACK).min(limits::MESSAGE));
+        // All of it at once and before anything is read, so that sessions never wait for each other's shares.
+        let kib = u32::try_from(3 * most.div_ceil(1024)).unwrap_or(u32::MAX);
+        let Ok(Ok(share)) =
+            timeout(limits::LMTP_WITHIN, Arc::clone(&self.context.memory).acquire_many_owned(kib)).await
+        else {
+            self.recipients.clear();
+            return self.reply("451 4.3.0 too much mail is on its way just now").await;
+        };
+        let done = self.take_message(sender, most).await;
+        drop(share);
+        done
+    }
+
+    async fn take_message(&mut self, sender: String, most: usize) -> io::Result<()> {
         self.reply("354 end with CRLF.CRLF").await?;
         let mut reader = DataReader::default();
         loop {
-            let line = self.line(limits::MESSAGE).await?;
+            let line = self.line(most).await?;
             if line.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            if reader.take(&line, limits::MESSAGE) {
+            if reader.take(&line, most) {
                 break;
             }
         }
-        let sender = self.sender.take().unwrap_or_default();
         let recipients = std::mem::take(&mut self.recipients);
         let Some(message) = reader.finish() else {
             for _ in recipients {
@@ -128,11 +150,13 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         let message = Arc::new(message);
         // An account that several recipients lead to gets one copy.
         let mut done: HashMap<Address, String> = HashMap::new();
-        for accounts in recipients {
+        for (recipient, accounts) in recipients {
             let mut outcome = String::new();
             for account in accounts {
                 if !done.contains_key(&account) {
-                    let reply = self.deliver(&account, &sender, &message).await;
+                    let (recipient, sender, message) = (recipient.clone(), sender.clone(), Arc::clone(&message));
+                    let incoming = Incoming { account: account.clone(), recipient, sender, message };
+                    let reply = self.context.deliver(incoming).await;
                     done.insert(account.clone(), reply);
                 }
                 // The worst of them is the recipient's; replies compare by their first digit.
@@ -144,34 +168,6 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             self.reply(&outcome).await?;
         }
         Ok(())
-    }
-
-    /// Delivers to one account; returns the reply.
-    async fn deliver(&self, address: &Address, sender: &str, message: &Arc<Vec<u8>>) -> String {
-        let account = match self.context.accounts.get(address).await {
-            Ok(account) => account,
-            Err(why) => return refusal(address, &why),
-        };
-        let kib = u32::try_from(message.len().div_ceil(1024)).unwrap_or(u32::MAX);
-        let Ok(_permit) = self.context.memory.acquire_many(kib).await else {
-            return "451 4.3.0 the server is stopping".into();
-        };
-        let (owner, sender, message) = (address.clone(), sender.to_owned(), Arc::clone(message));
-        let stored = blocking::on(&account, move |account| {
-            let junk = if is_junk(&message) { account.special(SpecialUse::Junk)? } else { None };
-            let folder = junk.map_or_else(FolderName::inbox, |folder| folder.name);
-            let bytes = kept(&message, &sender, &owner);
-            let received = base::time::now_unix();
-            let new = New { bytes: &bytes, flags: Flags::NONE, keywords: Keywords::default(), received };
-            account.deliver(&folder, &new).map(|stored| (folder, stored))
-        });
-        match stored.await {
-            Ok((folder, stored)) => {
-                tracing::info!("delivered to {address}, {folder}, UID {}", stored.uid.0);
-                format!("250 2.0.0 <{address}> stored in {}", folder.to_wire())
-            }
-            Err(why) => refusal(address, &why),
-        }
     }
 
     fn reset(&mut self) {
@@ -190,14 +186,5 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     async fn reply(&mut self, text: &str) -> io::Result<()> {
         let bytes = format!("{text}\r\n");
         timeout(limits::LMTP_WITHIN, self.writer.write_all(bytes.as_bytes())).await?
-    }
-}
-
-/// Every failure of the store is passing: the MTA keeps the message and tries again.
-fn refusal(address: &Address, why: &StoreError) -> String {
-    tracing::error!("a message for {address} was not stored: {why}");
-    match why.is_full() {
-        true => "452 4.3.1 the server's disk is full".into(),
-        false => "451 4.3.0 the mailbox cannot be written just now".into(),
     }
 }

@@ -94,3 +94,45 @@ async fn the_boxs_own_mail_is_signed_and_delivered_and_the_queue_can_be_looked_a
     assert!(waiting[0].last.as_ref().unwrap().contains("mx.example.net [127.0.0.1]"), "{waiting:?}");
     assert!(house.paths.socket(Role::Mta, "mta").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_redirects_mail_as_it_is_but_for_a_trace() {
+    let house = House::start().await;
+    let client = wire::Client::new(house.paths.clone());
+    let body = b"Delivered-To: ann@example.org\r\nX-Mailstead-Verdict: accept; score=1.0\r\nFrom: eve@example.net\r\n\
+        Subject: hi\r\n\r\nall well\r\n";
+    let send = |to: &str, what| wire::mta::SendAs { account: address("ann@example.org"), to: vec![address(to)], what };
+    let redirect = wire::mta::Automatic::Redirect { is_report: false };
+    client.ask_with_body(&send("bob@example.org", redirect), body).await.unwrap();
+    let message = house.message_for("bob@example.org").await;
+    assert!(message.contains("\r\nReceived: by box.example.org (Mailstead) with LMTP id "), "{message}");
+    let rest = "Delivered-To: ann@example.org\r\nFrom: eve@example.net\r\nSubject: hi\r\n\r\nall well\r\n";
+    assert!(message.ends_with(rest) && !message.contains("score=1.0") && !message.contains("DKIM"), "{message}");
+    // Nobody listens at the peer's port, so these wait: one will be reported to the account, the other to nobody.
+    client.ask_with_body(&send("joe@example.net", redirect), body).await.unwrap();
+    let report = wire::mta::Automatic::Redirect { is_report: true };
+    client.ask_with_body(&send("moe@example.net", report), body).await.unwrap();
+    let waiting = client.ask(&wire::mta::Queue {}).await.unwrap();
+    let sender = |to: &str| waiting.iter().find(|one| one.recipient == address(to)).unwrap().sender.clone();
+    assert_eq!(sender("joe@example.net"), Some(address("ann@example.org")));
+    assert_eq!(sender("moe@example.net"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_answers_in_its_owners_name_alone() {
+    let house = House::start().await;
+    let client = wire::Client::new(house.paths.clone());
+    let what = wire::mta::Automatic::Answer;
+    let send = wire::mta::SendAs { account: address("ann@example.org"), to: vec![address("bob@example.org")], what };
+    let forged = b"From: bob@example.org\r\nSubject: x\r\n\r\nx\r\n";
+    assert!(client.ask_with_body(&send, forged).await.unwrap_err().to_string().contains("may not send as"));
+    let own = b"From: ann+tag@example.org\r\nTo: bob@example.org\r\nAuto-Submitted: auto-replied\r\n\r\nx\r\n";
+    client.ask_with_body(&send, own).await.unwrap();
+    let message = house.message_for("bob@example.org").await;
+    assert!(
+        message.contains("DKIM-Signature: v=1; d=example.org\r\n") && message.contains("Auto-Submitted"),
+        "{message}"
+    );
+    let nobody = wire::mta::SendAs { to: Vec::new(), ..send };
+    assert!(client.ask_with_body(&nobody, own).await.is_err());
+}

@@ -109,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     async fn check_account(&self, who: &Address) -> Result<(), Stop> {
-        match self.shared.directory.ask(&Resolve { address: who.clone() }).await {
+        match self.shared.logins.directory.ask(&Resolve { address: who.clone() }).await {
             Ok(Resolution::Accounts(accounts)) if accounts == [who.clone()] => Ok(()),
             Ok(_) => Err(Stop::No(format!("[CANNOT] {who} is no account of this server"))),
             Err(why) => {
@@ -127,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         })
         .await?;
         let owner = self.owner_of(found)?;
-        let account = self.shared.accounts.get(who).await?;
+        let account = self.shared.logins.accounts.get(who).await?;
         blocking::on(&account, move |account| {
             let mut all = sharing(account)?;
             all.retain(|other| *other != owner);

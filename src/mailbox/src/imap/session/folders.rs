@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let mut listing = self.on_store(Listing::of).await?;
         let who = self.user()?.address.to_string();
         for owner in self.sharing().await? {
-            let Some(account) = self.shared.accounts.existing(&owner).await? else { continue };
+            let Some(account) = self.shared.logins.accounts.existing(&owner).await? else { continue };
             let who = who.clone();
             let shared = blocking::on(&account, move |account| {
                 let mine = account.shared()?.into_iter().filter(|(_, other, _)| *other == who);

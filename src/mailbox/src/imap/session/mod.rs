@@ -25,11 +25,11 @@ mod select;
 mod sort;
 mod view;
 
-use super::capability;
 use super::connection::{Connection, End, Received};
 use super::proto::{self, Command};
-use super::server::{Shared, Slot};
-use crate::{blocking, limits};
+use super::server::Shared;
+use crate::sasl::Offer;
+use crate::{blocking, limits, login};
 use base::Address;
 use notify::Watched;
 use rights::Rights;
@@ -45,7 +45,8 @@ struct User {
     address: Address,
     account: Arc<Account>,
     feed: tokio::sync::watch::Receiver<u64>,
-    _slot: Slot,
+    /// Holds the place among the account's sessions.
+    _login: login::User,
 }
 
 /// What ENABLE switched on (RFC 5161), besides CONDSTORE.
@@ -82,6 +83,8 @@ pub struct Session<S> {
     conn: Connection<S>,
     shared: Arc<Shared>,
     client: IpAddr,
+    /// How one may log in.
+    offer: Offer,
     user: Option<User>,
     selected: Option<View>,
     /// Whether the client wants modification sequences (RFC 7162 §3.1).
@@ -102,11 +105,12 @@ pub struct Session<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
-    pub fn new(conn: Connection<S>, shared: Arc<Shared>, client: IpAddr) -> Self {
+    pub fn new(conn: Connection<S>, shared: Arc<Shared>, client: IpAddr, offer: Offer) -> Self {
         Self {
             conn,
             shared,
             client,
+            offer,
             user: None,
             selected: None,
             condstore: false,
@@ -133,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     async fn converse(&mut self) -> Result<(), End> {
-        self.say(&format!("* OK [CAPABILITY {}] Mailstead ready", capability::offered(false, false)));
+        self.say(&format!("* OK [CAPABILITY {}] Mailstead ready", self.capabilities()));
         self.conn.flush().await?;
         let login_until = Instant::now() + limits::LOGIN_WITHIN;
         loop {

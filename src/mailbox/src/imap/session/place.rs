@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         let sharing = self.sharing().await?;
         let account = match sharing.contains(&owner) {
-            true => self.shared.accounts.existing(&owner).await?,
+            true => self.shared.logins.accounts.existing(&owner).await?,
             false => None,
         };
         let account = account.ok_or_else(|| Stop::from(StoreError::NoFolder(name)))?;

@@ -1,0 +1,30 @@
+//! Port 4190: plain text until STARTTLS, and then the same conversation from its beginning, inside TLS.
+
+use super::session::{Ended, Session};
+use crate::login::Logins;
+use crate::talk::exported;
+use crate::{front, limits};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// Serves until the process ends.
+pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, logins: Arc<Logins>) {
+    let acceptor = TlsAcceptor::from(tls);
+    let one = |stream, client| one(stream, acceptor.clone(), Arc::clone(&logins), client);
+    front::serve(listener, "ManageSieve", Arc::clone(&logins), one).await;
+}
+
+async fn one(stream: TcpStream, acceptor: TlsAcceptor, logins: Arc<Logins>, client: IpAddr) {
+    let Ended::StartTls(stream) = Session::new(stream, Arc::clone(&logins), client, None).run().await else { return };
+    match timeout(limits::HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let offer = logins.offer(exported(stream.get_ref().1)).await;
+            Session::new(stream, logins, client, Some(offer)).run().await;
+        }
+        Ok(Err(error)) => tracing::debug!("{client}: no TLS: {error}"),
+        Err(_) => tracing::debug!("{client}: the TLS handshake took too long"),
+    }
+}

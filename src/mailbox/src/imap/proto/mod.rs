@@ -8,6 +8,8 @@ mod list;
 mod literal;
 mod mailboxes;
 mod notify;
+#[cfg(test)]
+mod oracle;
 mod parser;
 mod search;
 mod set;

@@ -44,6 +44,14 @@ def saved(make_box):
     box.stop()
 
 
+def accounts(box):
+    """The accounts and how much mail each has; what an index takes is not the same twice."""
+    return [
+        {**{key: user[key] for key in ("address", "admin", "created")}, **{key: user["mail"][key] for key in ("messages", "bytes")}}
+        for user in box.json("user", "list")
+    ]
+
+
 def test_an_archive_opens_with_age_zstd_and_tar(saved, tmp_path):
     box, archive, key, _ = saved
     line = f'set -euo pipefail; age --decrypt --identity "{key}" "{archive}" | zstd -dc | tar -x -C "{tmp_path}"'
@@ -73,7 +81,7 @@ def test_the_archives_are_listed(saved):
 def test_another_folder_becomes_the_same_box(saved, make_box):
     box, archive, key, before = saved
     zone = box.json("dns", "zone")
-    users = box.json("user", "list")
+    users = accounts(box)
     ds = box.json("dns", "ds", "demo.example")
     other = make_box()
     other.run("restore", archive, "--key", key)
@@ -81,7 +89,7 @@ def test_another_folder_becomes_the_same_box(saved, make_box):
     after = state(other)
     assert {name: messages for name, (_, messages) in after.items()} == {name: messages for name, (_, messages) in before.items()}
     assert {name: validity for name, (validity, _) in after.items()} == {name: validity for name, (validity, _) in before.items()}
-    assert other.json("user", "list") == users and other.json("dns", "ds", "demo.example") == ds
+    assert accounts(other) == users and other.json("dns", "ds", "demo.example") == ds
     assert json.dumps(other.json("dns", "zone"), sort_keys=True) == json.dumps(zone, sort_keys=True)
     # What came after the backup had UIDs that programs remember; the box never gives them again.
     highest = max(int(uid) for uid in before["INBOX"][1])

@@ -170,8 +170,11 @@ impl Directory {
         self.throttle().succeeded(&who.name, who.client, Instant::now());
         tracing::info!("{account} logged in ({:?}) from {}", who.service, who.client);
         let database = self.database();
-        if let Proved::App(id) = proved {
-            database.app_password_used(id)?;
+        // A full disk is no reason to keep someone out.
+        if let Proved::App(id) = proved
+            && let Err(error) = database.app_password_used(id)
+        {
+            tracing::warn!("the last use of an app password of {account} cannot be noted: {error}");
         }
         database.is_admin(account)
     }

@@ -1,23 +1,25 @@
 //! The accounts that are open. Each is opened once, when first needed, and shared by all sessions.
 
-use crate::blocking;
+use crate::{blocking, indexing};
 use base::{Address, Paths, durable};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Account, StoreError};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 type Cell = Arc<OnceCell<Arc<Account>>>;
 
 pub struct Accounts {
     paths: Paths,
     open: Mutex<HashMap<Address, Cell>>,
+    /// Whose turn it is to put mail into its full-text index.
+    indexing: Arc<Semaphore>,
 }
 
 impl Accounts {
     pub fn new(paths: Paths) -> Self {
-        Self { paths, open: Mutex::default() }
+        Self { paths, open: Mutex::default(), indexing: Arc::new(Semaphore::new(1)) }
     }
 
     /// The account, opened if it is not yet. The caller knows from the directory that it exists.
@@ -36,12 +38,15 @@ impl Accounts {
 
     async fn opened(&self, cell: &Cell, address: &Address) -> Result<Arc<Account>, StoreError> {
         let dir = self.path(address);
-        let opened = cell.get_or_try_init(|| {
-            blocking::run(dir, |dir| {
+        let opened = cell.get_or_try_init(|| async {
+            let account = blocking::run(dir, |dir| {
                 durable::create_dir_all(dir, 0o700)
                     .map_err(|source| StoreError::Io { path: dir.to_owned(), source })?;
                 Account::open(dir).map(Arc::new)
             })
+            .await?;
+            tokio::spawn(indexing::run(Arc::downgrade(&account), Arc::clone(&self.indexing)));
+            Ok(account)
         });
         opened.await.map(Arc::clone)
     }

@@ -76,7 +76,8 @@ impl Door {
             let open = self.accounts.get(&known.address).await.map_err(Refusal::internal)?;
             let counted = blocking::on(&open, |account| Ok((account.usage()?, account.removed_usage()?))).await;
             let ((messages, bytes), (removed_messages, removed_bytes)) = counted.map_err(Refusal::internal)?;
-            usage.push(Usage { account: known.address, messages, bytes, removed_messages, removed_bytes });
+            let index_bytes = open.text_bytes();
+            usage.push(Usage { account: known.address, messages, bytes, removed_messages, removed_bytes, index_bytes });
         }
         Ok(usage)
     }

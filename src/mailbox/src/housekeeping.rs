@@ -43,7 +43,11 @@ async fn purge_one(accounts: &Accounts, address: &base::Address, now: u64) -> Re
         return Ok(());
     }
     let account = accounts.get(address).await?;
-    let count = blocking::on(&account, move |account| account.purge_removed(now)).await?;
+    let count = blocking::on(&account, move |account| {
+        let count = account.purge_removed(now)?;
+        account.tidy_text().map(|()| count)
+    })
+    .await?;
     if count > 0 {
         tracing::info!("{count} removed messages of {address} were deleted for good");
     }

@@ -11,6 +11,7 @@ mod door;
 mod front;
 mod housekeeping;
 mod imap;
+mod indexing;
 mod learn;
 pub mod limits;
 mod lmtp;

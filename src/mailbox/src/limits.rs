@@ -103,6 +103,10 @@ pub const QUOTA_KEPT: Duration = Duration::from_secs(60);
 pub const QUOTA_WARNING: u64 = 90;
 /// Percent below which the warning is forgotten, so that the next one is given again.
 pub const QUOTA_WARNED_AGAIN_BELOW: u64 = 85;
+/// From a change to the look for mail to be indexed: several messages together cost less than one by one.
+pub const INDEX_AFTER: Duration = Duration::from_secs(1);
+/// Longest pause while there is more to be indexed, and the pause after a failure.
+pub const INDEX_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Between two looks for memory to give back.
 pub const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Removed messages told at once by the control door.

@@ -64,6 +64,13 @@ fn measure(dir: &Path, files: &[PathBuf], wanted: usize) -> Result<(), Box<dyn s
     println!("{wanted} messages, {} MiB, of which text {} MiB", raw >> 20, text >> 20);
     println!("indexing {} µs a message, of which extraction {} µs", per(spent, wanted), per(reading, wanted));
     println!("index {} MiB: {} % of the text, {} % of the mail", size >> 20, size * 100 / text, size * 100 / raw);
+    searches(&index)?;
+    let (start, mut steps) = (Instant::now(), 1);
+    while index.tidy()? {
+        steps += 1;
+    }
+    let size = index.size_bytes();
+    println!("tidied in {steps} steps of {} ms: {} MiB", per(start.elapsed(), steps) / 1000, size >> 20);
     searches(&index)
 }
 

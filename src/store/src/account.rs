@@ -5,6 +5,7 @@
 
 use crate::error::{StoreError, at};
 use crate::folders::SpecialUse;
+use crate::fulltext::{self, FullText};
 use crate::image::Image;
 use crate::index::{self, Commit};
 use crate::name::FolderName;
@@ -25,6 +26,7 @@ pub struct Account {
     inner: Mutex<Inner>,
     reader: Mutex<Connection>,
     images: Arc<Images>,
+    fulltext: Arc<FullText>,
     feed: watch::Sender<u64>,
     retired: AtomicBool,
 }
@@ -39,6 +41,7 @@ pub(crate) struct Inner {
     pub maildir: PathBuf,
     pub folders: HashMap<FolderId, FolderState>,
     images: Arc<Images>,
+    fulltext: Arc<FullText>,
     modseq: u64,
     modseq_reserved: u64,
     /// How hard the next commit is, to save asking SQLite.
@@ -70,12 +73,13 @@ impl Account {
         let maildir = dir.join("Maildir");
         maildir::create(&maildir, false)?;
         let conn = open_or_rebuild(dir)?;
-        let images = Arc::<Images>::default();
+        let (images, fulltext) = (Arc::<Images>::default(), Arc::<FullText>::default());
         let mut inner = Inner {
             conn,
             maildir,
             folders: HashMap::new(),
             images: Arc::clone(&images),
+            fulltext: Arc::clone(&fulltext),
             modseq: 0,
             modseq_reserved: 0,
             hardness: Commit::Synced,
@@ -89,6 +93,7 @@ impl Account {
             inner: Mutex::new(inner),
             reader,
             images,
+            fulltext,
             feed,
             retired: AtomicBool::new(false),
         })
@@ -127,6 +132,10 @@ impl Account {
     pub(crate) fn reader(&self) -> Result<MutexGuard<'_, Connection>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_retired() { Err(StoreError::Retired) } else { Ok(reader) }
+    }
+
+    pub(crate) fn fulltext(&self) -> &FullText {
+        &self.fulltext
     }
 
     /// Lets the watchers know, after a change.
@@ -198,6 +207,8 @@ fn open_or_rebuild(dir: &Path) -> Result<Connection, StoreError> {
             }
         }
     }
+    // Messages get other numbers now.
+    fulltext::forget_index(dir)?;
     // UIDVALIDITY counts on from the clock or from the last one given out, so that a rebuilt index has higher ones than
     // any before it.
     let now = u32::try_from(base::time::now_unix()).unwrap_or(u32::MAX - 1_000_000);
@@ -300,6 +311,9 @@ impl Inner {
     /// both is one that changed.
     pub fn note(&mut self, id: FolderId, gone: &[Row], put: &[Row], highest: ModSeq) -> Result<(), StoreError> {
         self.changes += 1;
+        if gone.is_empty() {
+            self.fulltext.arrived(put.iter().map(|row| row.id));
+        }
         let state = self.state(id)?;
         state.highest = highest;
         if let Some(counts) = &mut state.counts {

@@ -11,6 +11,8 @@ pub enum StoreError {
     Io { path: PathBuf, source: io::Error },
     #[error("the index: {0}")]
     Index(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Text(#[from] crate::text::TextError),
     #[error("there is no folder “{0}”")]
     NoFolder(FolderName),
     #[error("the folder was deleted meanwhile")]

@@ -53,3 +53,5 @@ pub const ANNOTATION: usize = 64 << 10;
 pub const ANNOTATIONS: usize = 10_000;
 /// Entries of one folder's access control list.
 pub const ACL_ENTRIES: usize = 200;
+/// Messages put into the full-text index in one step; what arrives meanwhile waits for no longer than that.
+pub const INDEXED_AT_ONCE: usize = 200;

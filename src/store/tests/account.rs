@@ -399,3 +399,51 @@ fn annotations_and_rights_stay_with_their_folder_and_go_with_it() {
     assert!(account.shared().unwrap().is_empty() && account.set_acl(work, "x", "l").is_err());
     check(&account);
 }
+
+#[test]
+fn text_is_found_before_and_after_it_is_indexed_and_after_a_rebuild() {
+    use store::text::{Query, Scope};
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    let inbox = account.folder(&name("INBOX")).unwrap().unwrap();
+    let archive = account.folder(&name("Archive")).unwrap().unwrap();
+    let query = Query { scope: Scope::Any, needle: "invoi".into() };
+    let answers = |account: &Account, id| -> Vec<Option<bool>> {
+        let rows = rows(account, id);
+        let hits = account.search_text(&query).unwrap().unwrap();
+        rows.iter().map(|row| hits.holds(row.id)).collect()
+    };
+    deliver(&account, "INBOX", "the Invoice of May");
+    deliver(&account, "INBOX", "something else");
+    assert_eq!(answers(&account, inbox.id), [None, None], "not indexed: to be looked at");
+    assert_eq!(account.index_some().unwrap(), 0);
+    assert_eq!(answers(&account, inbox.id), [Some(true), Some(false)]);
+    let late = deliver(&account, "INBOX", "another invoice");
+    assert_eq!(answers(&account, inbox.id), [Some(true), Some(false), None]);
+    account.index_some().unwrap();
+    account.transfer(inbox.id, &[late], archive.id, true).unwrap();
+    account.index_some().unwrap();
+    assert_eq!(answers(&account, archive.id), [Some(true)]);
+    drop(account);
+
+    // Without the index of messages, and with a full-text index that is damaged: nothing false is ever told.
+    fs::remove_file(dir.path().join("index.db")).unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    let inbox = account.folder(&name("INBOX")).unwrap().unwrap();
+    assert_eq!(answers(&account, inbox.id), [None, None]);
+    account.index_some().unwrap();
+    assert_eq!(answers(&account, inbox.id).iter().filter(|found| **found == Some(true)).count(), 1);
+    assert!(account.text_bytes() > 0);
+    drop(account);
+    fs::write(dir.path().join("text.db"), vec![7; 9000]).unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    assert_eq!(account.usage().unwrap().0, 3, "every folder was looked at");
+    account.index_some().unwrap();
+    assert_eq!(answers(&account, inbox.id).iter().filter(|found| **found == Some(true)).count(), 1);
+    let uids: Vec<Uid> = rows(&account, inbox.id).iter().map(|row| row.uid).collect();
+    account.update_flags(inbox.id, &uids, &update(FlagChange::Add, Flags::DELETED, &[])).unwrap();
+    account.expunge(inbox.id, None).unwrap();
+    account.tidy_text().unwrap();
+    assert_eq!(account.search_text(&query).unwrap().unwrap().found().count(), 1, "the one in the archive");
+    check(&account);
+}

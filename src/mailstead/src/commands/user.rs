@@ -6,6 +6,7 @@ use crate::{commands, converge, output};
 use anyhow::Context;
 use base::{Address, Paths, Secret};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wire::{Client, directory, mailbox};
@@ -92,20 +93,52 @@ pub fn tell(followed: anyhow::Result<Vec<String>>) {
     troubles.iter().for_each(|trouble| eprintln!("mailstead: {trouble}"));
 }
 
+/// An account with what it keeps, as far as the mailbox service can tell just now.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    account: directory::Account,
+    mail: Option<mailbox::Usage>,
+}
+
 async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
     let accounts = client.ask(&directory::Accounts {}).await?;
+    let usage = match client.ask(&mailbox::AccountUsage {}).await {
+        Ok(usage) => usage,
+        Err(error) => {
+            eprintln!("mailstead: how much they keep is not known: {error}");
+            Vec::new()
+        }
+    };
+    let shown: Vec<Shown> = accounts
+        .into_iter()
+        .map(|account| Shown { mail: usage.iter().find(|one| one.account == account.address).cloned(), account })
+        .collect();
     if json {
-        return output::json(&accounts);
+        return output::json(&shown);
     }
-    let rows = accounts.iter().map(|account| {
-        vec![
-            account.address.to_string(),
-            if account.admin { "admin" } else { "" }.to_owned(),
-            base::time::readable(account.created),
-        ]
-    });
-    output::table(&rows.collect::<Vec<_>>());
+    output::table(&shown.iter().map(Shown::row).collect::<Vec<_>>());
     Ok(())
+}
+
+impl Shown {
+    fn row(&self) -> Vec<String> {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let mut cells = vec![
+            self.account.address.to_string(),
+            if self.account.admin { "admin" } else { "" }.to_owned(),
+            base::time::readable(self.account.created),
+        ];
+        if let Some(mail) = &self.mail {
+            cells.push(format!("{} messages, {} MiB", mail.messages, mib(mail.bytes)));
+            cells.push(format!(
+                "deleted: {} MiB, search index: {} MiB",
+                mib(mail.removed_bytes),
+                mib(mail.index_bytes)
+            ));
+        }
+        cells
+    }
 }
 
 /// The password from a file, or a generated one (then `true`). Never from an argument, which every user could see.

@@ -1,8 +1,9 @@
 //! Keeping the index up in the background, a batch at a time. Whoever drives it reads the messages and decides when.
 
-use super::limits::{BATCH_BYTES, BATCH_MESSAGES};
+use super::limits::{BATCH_BYTES, BATCH_MESSAGES, BATCH_TIME};
 use super::{TextError, TextIndex};
 use std::io;
+use std::time::Instant;
 
 /// What one batch did.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -17,9 +18,9 @@ pub struct Batch {
     pub looked_at: usize,
 }
 
-/// Indexes the first of the given messages in one transaction: as many as [`BATCH_MESSAGES`] and [`BATCH_BYTES`] allow,
-/// and one at least. `read` gives a message's bytes, or None if it is gone meanwhile. Only one message is in memory at a
-/// time.
+/// Indexes the first of the given messages in one transaction: as many as [`BATCH_MESSAGES`], [`BATCH_BYTES`] and
+/// [`BATCH_TIME`] allow, and one at least. `read` gives a message's bytes, or None if it is gone meanwhile. Only one
+/// message is in memory at a time.
 ///
 /// A message that cannot be read does not hold up the others. The index's own troubles are errors; after
 /// [`TextError::MadeAnew`] every message of the account is missing in it.
@@ -29,9 +30,9 @@ pub fn index_batch(
     mut read: impl FnMut(i64) -> io::Result<Option<Vec<u8>>>,
 ) -> Result<Batch, TextError> {
     let mut batch = Batch::default();
-    let mut bytes = 0;
+    let (mut bytes, begun) = (0, Instant::now());
     let messages = ids.iter().take(BATCH_MESSAGES).map_while(|id| {
-        if bytes >= BATCH_BYTES {
+        if bytes >= BATCH_BYTES || begun.elapsed() >= BATCH_TIME {
             return None;
         }
         batch.looked_at += 1;

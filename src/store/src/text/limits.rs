@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Text indexed of one message, in bytes of UTF-8: a long novel. What follows is served and shown, and not searched.
-pub const TEXT: usize = 2 << 20;
+/// Text indexed of one message, in bytes of UTF-8: a novel. What follows is served and shown, and not searched. So much
+/// text of nothing but words never seen before takes two seconds.
+pub const TEXT: usize = 1 << 20;
 /// Text indexed of one header field; the longest that mean anything are lists of recipients.
 pub const HEADER_VALUE: usize = 64 << 10;
 /// Header fields indexed of one message, embedded messages included.
@@ -36,6 +37,11 @@ pub const REMEMBERED_WORDS: usize = 20_000;
 pub const BATCH_BYTES: usize = 16 << 20;
 /// Messages of one transaction of the background indexer: a fraction of a second, so that nobody waits long for it.
 pub const BATCH_MESSAGES: usize = 200;
+/// Time after which a transaction of the background indexer takes no further message. One message of nothing but words
+/// never seen before takes as long by itself.
+pub const BATCH_TIME: Duration = Duration::from_secs(2);
+/// Pages of 4 KiB that one step of tidying writes for each table.
+pub const TIDY_PAGES: i64 = 1000;
 /// How long one connection waits for another's transaction.
 pub const BUSY: Duration = Duration::from_secs(10);
 /// Page cache of one connection in KiB.

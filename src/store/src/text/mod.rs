@@ -29,6 +29,7 @@ pub use indexer::{Batch, index_batch};
 pub use search::{Query, Scope};
 
 use extract::{Extract, Place};
+use limits::TIDY_PAGES;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,18 @@ pub struct TextIndex {
     connection: Connection,
     dir: PathBuf,
     remembered: Remembered,
+}
+
+impl TextError {
+    /// Whether the index is damaged. A change that meets the damage makes it anew by itself; after a search that met it,
+    /// the index is closed, removed ([`TextIndex::remove`]) and opened again.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => is_damage(error),
+            Self::MadeAnew(_) => true,
+            Self::Create(..) | Self::Remove(..) => false,
+        }
+    }
 }
 
 impl TextIndex {
@@ -94,6 +107,13 @@ impl TextIndex {
             }
         }
         transaction.commit()
+    }
+
+    /// Puts a part of the index in order, which makes it quicker and lets go of what was forgotten: for quiet times, after
+    /// much was indexed or forgotten. Returns whether there is more to do; each call takes some tens of milliseconds.
+    pub fn tidy(&mut self) -> Result<bool, TextError> {
+        let done = tidy(&mut self.connection);
+        self.settle(done)
     }
 
     /// Takes messages out of the index.
@@ -208,6 +228,19 @@ fn index_one(connection: &Connection, remembered: &mut Remembered, id: i64, mess
     connection.prepare_cached(sql)?.execute(values)?;
     let sql = "INSERT INTO stream (id, words) VALUES (?1, ?2)";
     connection.prepare_cached(sql)?.execute(params![id, stream::join(&streams)]).map(drop)
+}
+
+/// FTS5's “merge” with a negative number goes on until all is one piece, so many pages at a time; when it changes less
+/// than two rows there was nothing left to do (https://sqlite.org/fts5.html#the_merge_command).
+fn tidy(connection: &mut Connection) -> rusqlite::Result<bool> {
+    let mut more = false;
+    for table in ["message", "part_of_word"] {
+        let before = connection.total_changes();
+        let sql = format!("INSERT INTO {table} ({table}, rank) VALUES ('merge', ?1)");
+        connection.execute(&sql, [-TIDY_PAGES])?;
+        more |= connection.total_changes().saturating_sub(before) >= 2;
+    }
+    Ok(more)
 }
 
 fn forget(connection: &mut Connection, ids: &[i64]) -> rusqlite::Result<()> {

@@ -94,19 +94,23 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Messages with any of these words. The common words come first and find most; then either the other words are
-    /// looked up, or the other messages looked through, whichever is less.
+    /// Messages with any of these words. Common words come first and find most. When they find little more, either the
+    /// other words are looked up or the other messages looked through, whichever is less.
     fn single(&mut self, words: &[i64]) -> rusqlite::Result<()> {
-        let (common, rare) = words.split_at(words.len().min(ONE_BY_ONE));
-        for word in common {
-            self.ask(&quoted(&[*word]))?;
+        let messages: i64 =
+            self.connection.prepare_cached("SELECT count(*) FROM indexed")?.query_row([], |row| row.get(0))?;
+        let messages = usize::try_from(messages).unwrap_or(usize::MAX);
+        let mut rare = words;
+        for (asked, word) in words.iter().take(ONE_BY_ONE).enumerate() {
+            let before = self.found.len();
+            let rows = self.ask(&quoted(&[*word]))?;
+            rare = &words[asked + 1..];
+            let new = self.found.len() - before;
+            if rows > FEW_ROWS && new.saturating_mul(ROWS_PER_LOOK) < rows {
+                break;
+            }
         }
-        if rare.is_empty() {
-            return Ok(());
-        }
-        let sql = "SELECT count(*) FROM indexed";
-        let messages: i64 = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        let others = usize::try_from(messages).unwrap_or(usize::MAX).saturating_sub(self.found.len());
+        let others = messages.saturating_sub(self.found.len());
         if others < rare.len().saturating_mul(LOOKS_PER_WORD) {
             return self.look_through_all(&[words.iter().copied().collect()]);
         }
@@ -135,21 +139,23 @@ impl Search<'_> {
         let fewer = if first.len() <= last.len() { first } else { last };
         let mut candidates = Search { connection: self.connection, scope: self.scope, found: Numbers::default() };
         match between.is_empty() {
-            false => candidates.ask(&quoted(&between))?,
+            false => candidates.ask(&quoted(&between)).map(drop)?,
             true if fewer.len() <= MOST_CANDIDATE_WORDS => candidates.single(fewer)?,
             true => return self.look_through_all(&sets),
         }
         self.look_through(&candidates.found, &sets)
     }
 
-    /// Adds what an FTS5 expression finds in the places searched.
-    fn ask(&mut self, expression: &str) -> rusqlite::Result<()> {
+    /// Adds what an FTS5 expression finds in the places searched. Returns how many messages that are.
+    fn ask(&mut self, expression: &str) -> rusqlite::Result<usize> {
         let mut query = self.connection.prepare_cached("SELECT rowid FROM message WHERE message MATCH ?1")?;
         let mut rows = query.query([format!("{}({expression})", self.scope.columns())])?;
+        let mut count = 0;
         while let Some(row) = rows.next()? {
             self.found.insert(row.get(0)?);
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Adds those of the candidates that hold the phrase.
@@ -200,7 +206,11 @@ fn quoted(words: &[i64]) -> String {
 // The costs that these weigh against each other were measured with `examples/text_bench.rs`.
 
 /// Words asked for one by one: the common ones, which have long lists of their own.
-const ONE_BY_ONE: usize = 24;
+const ONE_BY_ONE: usize = 48;
+/// Rows that a query gives in the time of looking through one message.
+const ROWS_PER_LOOK: usize = 25;
+/// A query with fewer rows than this costs next to nothing, whatever it finds.
+const FEW_ROWS: usize = 1000;
 /// Words asked for together. FTS5 looks at each of them for each message found, so that few are better; a query of its
 /// own for each costs more than some hundred looks.
 const TOGETHER: usize = 128;

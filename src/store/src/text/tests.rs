@@ -150,6 +150,39 @@ fn what_is_forgotten_is_not_found_and_what_is_missing_is_told() {
 }
 
 #[test]
+fn tidying_comes_to_an_end_and_changes_no_answer() {
+    let mut made = empty();
+    for id in 1..200 {
+        let mail = format!("Subject: apple {id}\r\n\r\n{}", "some words ".repeat(20));
+        made.index.index_many(&[(id, mail.as_bytes())]).unwrap();
+    }
+    made.index.forget(&(1..100).collect::<Vec<_>>()).unwrap();
+    let mut steps = 0;
+    while made.index.tidy().unwrap() {
+        steps += 1;
+        assert!(steps < 100);
+    }
+    assert_eq!(find(&made.index, Scope::Subject, "apple"), (100..200).collect::<Vec<_>>());
+    assert_eq!(find(&made.index, Scope::Any, "apple 150 some"), Vec::<i64>::new());
+    assert_eq!(find(&made.index, Scope::Any, "apple 150"), [150]);
+}
+
+#[test]
+fn a_reader_is_not_held_up_by_the_writer() {
+    let mut made = with(&["apple"]);
+    let reader = TextIndex::open(made.dir.path()).unwrap();
+    let transaction = made.index.connection.transaction().unwrap();
+    transaction.execute("INSERT INTO indexed VALUES (2)", []).unwrap();
+    let start = std::time::Instant::now();
+    assert_eq!(find(&reader, Scope::Any, "apple"), [1]);
+    assert_eq!(reader.missing(&[1, 2]).unwrap(), [2]);
+    assert!(start.elapsed() < limits::BUSY / 2);
+    transaction.commit().unwrap();
+    made.index.index_many(&[(3, b"\r\napple pie")]).unwrap();
+    assert_eq!(find(&reader, Scope::Any, "apple"), [1, 3]);
+}
+
+#[test]
 fn an_index_that_is_damaged_or_of_another_version_is_made_anew() {
     for damage in ["garbage", "truncated", "version"] {
         let made = with(&["apple"]);

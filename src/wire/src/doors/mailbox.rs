@@ -70,4 +70,6 @@ pub struct Usage {
     /// Removed mail that is kept back.
     pub removed_messages: u64,
     pub removed_bytes: u64,
+    /// What its full-text index takes.
+    pub index_bytes: u64,
 }

@@ -25,7 +25,7 @@ def served(box, service):
             return link.getpeercert(binary_form=True)
 
 
-PORTS = ("smtp", "submission", "submissions", "imaps", "https")
+PORTS = ("smtp", "submission", "submissions", "imaps", "pop3s", "https")
 
 
 def test_every_port_serves_the_same_certificate_and_it_verifies(box):

@@ -127,12 +127,20 @@ impl ZoneFacts {
 
     fn clients(&self, list: &mut List) {
         let apex = list.zone.to_string();
-        for (service, port) in [("_submissions", 465), ("_submission", 587), ("_imaps", 993)] {
+        let mail = "Mail programs find the server by it (RFC 6186, RFC 8314).";
+        let scripts = "Mail programs find by it where filter scripts are kept (RFC 5804 §1.8).";
+        let services = [
+            ("_submissions", 465, mail),
+            ("_submission", 587, mail),
+            ("_imaps", 993, mail),
+            ("_pop3s", 995, mail),
+            ("_sieve", 4190, scripts),
+        ];
+        for (service, port, why) in services {
             let value = format!("0 1 {port} {}.", self.hostname);
-            let why = "Mail programs find the server by it (RFC 6186, RFC 8314).";
             list.add(&format!("{service}._tcp.{apex}"), "SRV", &value, Need::Optional, why);
         }
-        for service in ["_imap", "_pop3", "_pop3s"] {
+        for service in ["_imap", "_pop3"] {
             let why = "Says that this service is not offered (RFC 6186 §3.4).";
             list.add(&format!("{service}._tcp.{apex}"), "SRV", "0 0 0 .", Need::Optional, why);
         }

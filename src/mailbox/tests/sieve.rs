@@ -100,6 +100,10 @@ async fn junk_goes_to_junk_before_any_script() {
     let reply = house.deliver(&format!("X-Mailstead-Verdict: junk; score=9\r\n{MAIL}")).await;
     assert!(reply.ends_with("in Junk"), "{reply}");
     assert!(house.sent().is_empty());
+    let mut imap = Imap::login(&house.running, "ann@example.org").await;
+    imap.ok("DELETE Junk").await;
+    let reply = house.deliver(&format!("X-Mailstead-Verdict: junk; score=9\r\n{MAIL}")).await;
+    assert!(reply.ends_with("in INBOX") && house.sent().is_empty(), "{reply}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,4 +183,68 @@ async fn a_size_that_was_announced_too_small_is_noticed() {
     let text = "0123456789\r\n".repeat(10_000);
     lmtp.send(&format!("{text}.\r\n")).await.unwrap();
     assert!(lmtp.reply().await.unwrap().starts_with("552 5.3.4"));
+}
+
+/// Not a test of its own: the process that the next one kills.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by a_kill_loses_nothing_that_a_script_filed_and_passed_on"]
+async fn child_that_serves_until_killed() {
+    common::start(&base::Paths::under(std::env::var("MAILSTEAD_TEST_DIR").unwrap()));
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_loses_nothing_that_a_script_filed_and_passed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = common::furnish(dir.path(), common::base_port());
+    let mta = Arc::new(FakeMta::default());
+    let (own, service) = (paths.clone(), Arc::clone(&mta));
+    tokio::spawn(async move { wire::serve(&own, service).await.unwrap() });
+    let sieve = paths.account(&address("ann@example.org")).join("sieve");
+    std::fs::create_dir_all(&sieve).unwrap();
+    let script = "require [\"copy\", \"fileinto\", \"duplicate\"];\r\nredirect :copy \"a@example.com\";\r\n\
+        if duplicate { discard; stop; }\r\nfileinto \"Archive\";";
+    std::fs::write(sieve.join("main.sieve"), script).unwrap();
+    std::fs::write(sieve.join("active"), "main\n").unwrap();
+    let mut acknowledged: Vec<String> = Vec::new();
+    for round in 0..4u64 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "child_that_serves_until_killed"])
+            .env("MAILSTEAD_TEST_DIR", dir.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        common::until_ready(&paths).await;
+        let own = paths.clone();
+        let sender = tokio::spawn(async move {
+            let mut taken = Vec::new();
+            let Ok(mut lmtp) = Lmtp::connect(&own).await else { return taken };
+            // Fewer in all than an account may redirect in a day.
+            for count in 0..100 {
+                let id = format!("<{round}.{count}@test>");
+                let message = format!("Message-ID: {id}\r\nSubject: x\r\n\r\ntext");
+                match lmtp.deliver(&["ann@example.org"], &message).await {
+                    Ok(replies) if replies[0].starts_with("250") => taken.push(id),
+                    _ => break,
+                }
+            }
+            taken
+        });
+        tokio::time::sleep(Duration::from_millis(250 + 130 * round)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        acknowledged.extend(sender.await.unwrap());
+    }
+    assert!(acknowledged.len() > 10, "only {} were taken", acknowledged.len());
+    let account = store::Account::open(&paths.account(&address("ann@example.org"))).unwrap();
+    let archive = account.folder(&store::FolderName::parse("Archive").unwrap()).unwrap().unwrap();
+    let image = account.select(archive.id, false).unwrap().image;
+    let read = |row: &store::Row| String::from_utf8(account.read(archive.id, row.uid).unwrap()).unwrap();
+    let filed: Vec<String> = image.rows().map(read).collect();
+    let sent: Vec<String> = mta.sent.lock().unwrap().iter().map(|(_, body)| body.clone()).collect();
+    for id in &acknowledged {
+        let count = |all: &[String]| all.iter().filter(|mail| mail.contains(id.as_str())).count();
+        assert_eq!((count(&filed), count(&sent)), (1, 1), "{id}");
+    }
 }

@@ -35,13 +35,16 @@ impl Serve for Door {
 }
 
 impl Door {
-    /// Queues what an account's script sends. Counts as the account's own sending.
+    /// Queues what an account's script sends, as much as the account itself might.
     async fn send_as(&self, send: &SendAs, body: &[u8]) -> Result<(), Refusal> {
         if send.to.is_empty() || send.to.len() > limits::RECIPIENTS {
             return Err(Refusal::new(Kind::Invalid, format!("the message has {} recipients", send.to.len())));
         }
-        if !self.house.rates.take(&send.account, send.to.len(), std::time::Instant::now()) {
-            return Err(Refusal::new(Kind::Busy, format!("{} has sent too much for now", send.account)));
+        if !self.house.automatic.take(&send.account, send.to.len(), std::time::Instant::now()) {
+            return Err(Refusal::new(
+                Kind::Busy,
+                format!("{} has redirected and answered too much for now", send.account),
+            ));
         }
         let (id, now) = (new_id(), base::time::now_unix());
         let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;

@@ -19,4 +19,6 @@ pub struct House {
     pub queue: Arc<Queue>,
     pub memory: Memory,
     pub rates: Rates,
+    /// What scripts send counts by itself: a flood of mail in must not keep its reader from writing.
+    pub automatic: Rates,
 }

@@ -75,6 +75,7 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
         queue: Arc::clone(&queue),
         memory: memory::Memory::default(),
         rates: rates::Rates::default(),
+        automatic: rates::Rates::default(),
     });
     open_ports(&paths, &endpoints, &house)?;
     let own = HostFacts::load(&paths).unwrap_or_default();

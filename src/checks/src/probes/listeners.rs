@@ -14,12 +14,21 @@ pub enum Listener {
     Submission,
     Submissions,
     Imaps,
+    Pop3s,
+    Managesieve,
     Https,
 }
 
 impl Listener {
-    pub const ALL: [Listener; 5] =
-        [Listener::Smtp, Listener::Submission, Listener::Submissions, Listener::Imaps, Listener::Https];
+    pub const ALL: [Listener; 7] = [
+        Listener::Smtp,
+        Listener::Submission,
+        Listener::Submissions,
+        Listener::Imaps,
+        Listener::Pop3s,
+        Listener::Managesieve,
+        Listener::Https,
+    ];
 
     pub fn address(self, world: &World) -> SocketAddr {
         let endpoints = &world.endpoints;
@@ -28,6 +37,8 @@ impl Listener {
             Listener::Submission => endpoints.submission,
             Listener::Submissions => endpoints.submissions,
             Listener::Imaps => endpoints.imaps,
+            Listener::Pop3s => endpoints.pop3s,
+            Listener::Managesieve => endpoints.managesieve,
             Listener::Https => endpoints.https,
         };
         listen.local()
@@ -40,6 +51,8 @@ impl Listener {
             Listener::Submission => "a 220 greeting with the box's name, STARTTLS, and then a login",
             Listener::Submissions => "TLS at once, a 220 greeting with the box's name, and a login",
             Listener::Imaps => "TLS at once and an IMAP greeting",
+            Listener::Pop3s => "TLS at once and a POP3 greeting",
+            Listener::Managesieve => "a ManageSieve greeting, STARTTLS, and then a login",
             Listener::Https => "TLS at once and a page",
         }
     }
@@ -48,7 +61,7 @@ impl Listener {
     fn service(self) -> &'static str {
         match self {
             Listener::Smtp | Listener::Submission | Listener::Submissions => "mailstead-mta",
-            Listener::Imaps => "mailstead-mailbox",
+            Listener::Imaps | Listener::Pop3s | Listener::Managesieve => "mailstead-mailbox",
             Listener::Https => "nginx",
         }
     }
@@ -78,13 +91,15 @@ pub async fn greet(world: &World, listener: Listener) -> Result<Greeting, String
                 .or_else(|| (!offers.offers("AUTH")).then(|| "it offers no login (AUTH)".to_owned()));
             Ok(Greeting { words: greeting.text(), wrong, chain })
         }
-        Listener::Imaps => {
+        Listener::Imaps | Listener::Pop3s => {
+            let (begins, goodbye) = if listener == Listener::Imaps { ("* OK", "a LOGOUT") } else { ("+OK", "QUIT") };
             let mut talk = talk.secure(&world.tls, world.hostname()).await?;
             let words = talk.line().await?;
-            let _ = talk.send("a LOGOUT").await;
-            let wrong = (!words.starts_with("* OK")).then(|| format!("it said “{words}”"));
+            let _ = talk.send(goodbye).await;
+            let wrong = (!words.starts_with(begins)).then(|| format!("it said “{words}”"));
             Ok(Greeting { words, wrong, chain: talk.chain() })
         }
+        Listener::Managesieve => managesieve(world, talk).await,
         Listener::Https => {
             let talk = talk.secure(&world.tls, world.hostname()).await?;
             let chain = talk.chain();
@@ -122,6 +137,43 @@ async fn with_starttls(
     let _ = talk.send("QUIT").await;
     let no_login = listener == Listener::Submission && !offers.offers("AUTH");
     Ok(Greeting { words: greeting.text(), wrong: no_login.then(|| "it offers no login (AUTH)".into()), chain })
+}
+
+/// RFC 5804 §1.7: capabilities up to an OK, before and after STARTTLS; a login only after.
+async fn managesieve(world: &World, mut talk: Talk<tokio::net::TcpStream>) -> Result<Greeting, String> {
+    let before = capabilities(&mut talk).await?;
+    let bad = |words: &str, wrong: &str| {
+        Ok(Greeting { words: words.to_owned(), wrong: Some(wrong.to_owned()), chain: Vec::new() })
+    };
+    if !before.contains("\"STARTTLS\"") {
+        return bad(&before, "it offers no STARTTLS");
+    }
+    talk.send("STARTTLS").await?;
+    if !talk.line().await?.starts_with("OK") {
+        return bad(&before, "it refuses STARTTLS");
+    }
+    let mut talk = talk.secure(&world.tls, world.hostname()).await?;
+    let after = capabilities(&mut talk).await?;
+    let chain = talk.chain();
+    let _ = talk.send("LOGOUT").await;
+    let wrong = (!after.contains("PLAIN")).then(|| "it offers no login (SASL PLAIN)".to_owned());
+    Ok(Greeting { words: "ManageSieve".to_owned(), wrong, chain })
+}
+
+/// The lines of a ManageSieve greeting, which has no more than a few.
+async fn capabilities<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+    talk: &mut Talk<S>,
+) -> Result<String, String> {
+    let mut all = String::new();
+    for _ in 0..40 {
+        let line = talk.line().await?;
+        if line.starts_with("OK") {
+            return Ok(all);
+        }
+        all.push_str(&line);
+        all.push('\n');
+    }
+    Err(format!("it said “{}”", all.lines().next().unwrap_or_default()))
 }
 
 /// RFC 5321 §4.2: 220, and the server's name first.

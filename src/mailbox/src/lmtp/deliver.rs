@@ -101,11 +101,11 @@ impl Context {
         let (runtime, hostname, incoming) = (Arc::clone(&self.sieve), self.hostname.clone(), incoming.clone());
         blocking::on(account, move |account| {
             // The box's own rule comes first.
-            if is_junk(&incoming.message)
-                && let Some(junk) = account.special(SpecialUse::Junk)?
-            {
+            if is_junk(&incoming.message) {
                 let mut plan = Plan::keep();
-                plan.copies.iter_mut().for_each(|copy| copy.folder = junk.name.clone());
+                if let Some(junk) = account.special(SpecialUse::Junk)? {
+                    plan.copies.iter_mut().for_each(|copy| copy.folder = junk.name.clone());
+                }
                 return Ok(Decision { plan, fault: None });
             }
             let delivery = run::Delivery {

@@ -110,7 +110,7 @@ pub fn active(runtime: &Runtime, account: &Account, delivery: &Delivery<'_>) -> 
         creates: 0,
         passed_over: false,
     };
-    let trouble = run.to_the_end(runtime, Input::script(name.as_str(), script));
+    let trouble = run.play(runtime, Input::script(name.as_str(), script));
     Ok(trouble.map_err(fault))
 }
 
@@ -130,7 +130,7 @@ struct Run<'a> {
 type Trouble = String;
 
 impl Run<'_> {
-    fn to_the_end(mut self, runtime: &Runtime, script: Input) -> Result<Plan, Trouble> {
+    fn play(mut self, runtime: &Runtime, script: Input) -> Result<Plan, Trouble> {
         let delivery = self.delivery;
         let mut context = runtime
             .filter(delivery.message)

@@ -56,8 +56,8 @@ struct Reachable {
     submission: String,
     submissions: String,
     imaps: String,
-    pop3s: Option<String>,
-    managesieve: Option<String>,
+    pop3s: String,
+    managesieve: String,
     lmtp: PathBuf,
     dns: String,
     http: String,
@@ -66,7 +66,7 @@ struct Reachable {
     hostname: Domain,
     email: Address,
     password: Option<String>,
-    /// Parts that are not installed or not there yet.
+    /// Parts that are not installed.
     missing: Vec<String>,
 }
 
@@ -162,8 +162,8 @@ impl Demo {
 
 /// What is in the way shows at once and in one line, rather than in the log of some role.
 fn ports_are_free(endpoints: &Endpoints) -> anyhow::Result<()> {
-    let Endpoints { smtp, submission, submissions, imaps, http, https, dns, .. } = *endpoints;
-    for listen in [smtp, submission, submissions, imaps, http, https, dns] {
+    let Endpoints { smtp, submission, submissions, imaps, pop3s, managesieve, http, https, dns, .. } = *endpoints;
+    for listen in [smtp, submission, submissions, imaps, pop3s, managesieve, http, https, dns] {
         let port = listen.port;
         listen.bind().map_err(|error| match error.kind() {
             std::io::ErrorKind::AddrInUse => {
@@ -359,8 +359,8 @@ fn reachable(paths: &Paths, config: &BoxConfig, password: Option<String>, missin
         submission: at(endpoints.submission),
         submissions: at(endpoints.submissions),
         imaps: at(endpoints.imaps),
-        pop3s: None,
-        managesieve: None,
+        pop3s: at(endpoints.pop3s),
+        managesieve: at(endpoints.managesieve),
         lmtp: paths.socket(Role::Mailbox, "lmtp"),
         dns: at(endpoints.dns),
         http: at(endpoints.http),
@@ -369,7 +369,7 @@ fn reachable(paths: &Paths, config: &BoxConfig, password: Option<String>, missin
         hostname: config.hostname.clone(),
         email: config.email.clone(),
         password,
-        missing: missing.iter().cloned().chain(["pop3s", "managesieve"].map(str::to_owned)).collect(),
+        missing: missing.to_vec(),
     }
 }
 
@@ -378,8 +378,9 @@ async fn wait_for_ports(reachable: &Reachable) -> anyhow::Result<()> {
     let missing = |name: &str| reachable.missing.iter().any(|part| part == name);
     let https = (!missing("nginx")).then_some(&reachable.https);
     let dns = (!missing("nsd")).then_some(&reachable.dns);
-    let always = [&reachable.smtp, &reachable.submission, &reachable.submissions, &reachable.imaps];
-    for address in always.into_iter().chain(https).chain(dns) {
+    let sending = [&reachable.smtp, &reachable.submission, &reachable.submissions];
+    let reading = [&reachable.imaps, &reachable.pop3s, &reachable.managesieve];
+    for address in sending.into_iter().chain(reading).chain(https).chain(dns) {
         let mut tries = 0;
         while tokio::net::TcpStream::connect(address).await.is_err() {
             tries += 1;

@@ -44,7 +44,7 @@ fn firewall(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     let mut tcp = facts.ssh_ports.clone();
     let dns = facts.config.dns == DnsMode::Box;
     tcp.extend(dns.then_some(53));
-    tcp.extend([25, 80, 443, 465, 587, 993]);
+    tcp.extend([25, 80, 443, 465, 587, 993, 995, 4190]);
     tcp.sort_unstable();
     tcp.dedup();
     let rules = render(templates::NFTABLES, context! { tcp, dns })?;

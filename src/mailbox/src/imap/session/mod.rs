@@ -416,7 +416,7 @@ impl From<StoreError> for Stop {
             StoreError::FolderGone => return Stop::End(End::Bye("the mailbox was deleted")),
             StoreError::Retired => return Stop::End(End::Bye("this account was removed")),
             full if full.is_full() => return Stop::No("[OVERQUOTA] the server's disk is full".into()),
-            StoreError::Io { .. } | StoreError::Index(_) | StoreError::Text(_) => {
+            StoreError::Io { .. } | StoreError::Index(_) | StoreError::Text(_) | StoreError::NotStored { .. } => {
                 tracing::error!("the store failed: {error}");
                 return Stop::No("[SERVERBUG] the store failed; the server's log says how".into());
             }

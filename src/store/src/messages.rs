@@ -11,7 +11,8 @@ use crate::{kept, maildir, parsed, reconcile};
 use base::durable;
 use rusqlite::{OptionalExtension, Transaction};
 use std::fs;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// A message to be stored.
 #[derive(Debug, Clone)]
@@ -193,19 +194,30 @@ impl Account {
 
     /// A message's bytes, exactly as they were stored.
     pub fn read(&self, id: FolderId, uid: Uid) -> Result<Vec<u8>, StoreError> {
-        let path = {
-            let conn = self.reader()?;
-            let mut statement = conn.prepare_cached(
-                "SELECT f.dir, m.base, m.flags FROM messages m JOIN folders f ON f.id = m.folder
-                WHERE m.folder = ?1 AND m.uid = ?2",
-            )?;
-            statement.query_row((id.0, uid.0), |row| self.path_in(row)).optional()?
-        };
-        match path.map(|path| fs::read(&path)) {
-            Some(Ok(bytes)) => Ok(bytes),
+        let mut bytes = Vec::new();
+        match self.path_now(id, uid)?.map(|path| read_file(&path, 0, &mut bytes)) {
+            Some(Ok(())) => Ok(bytes),
             // Renamed at this moment, or by another program: whoever writes is waited for, then it is looked for.
             _ => self.read_after_comparison(id, uid),
         }
+    }
+
+    /// The same into a buffer that is used again, for messages whose row is at hand.
+    pub fn read_into(&self, id: FolderId, row: &Row, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+        match self.path_now(id, row.uid)?.map(|path| read_file(&path, row.size as usize, bytes)) {
+            Some(Ok(())) => {}
+            _ => *bytes = self.read_after_comparison(id, row.uid)?,
+        }
+        Ok(())
+    }
+
+    fn path_now(&self, id: FolderId, uid: Uid) -> Result<Option<PathBuf>, StoreError> {
+        let conn = self.reader()?;
+        let mut statement = conn.prepare_cached(
+            "SELECT f.dir, m.base, m.flags FROM messages m JOIN folders f ON f.id = m.folder
+            WHERE m.folder = ?1 AND m.uid = ?2",
+        )?;
+        Ok(statement.query_row((id.0, uid.0), |row| self.path_in(row)).optional()?)
     }
 
     fn path_in(&self, row: &rusqlite::Row<'_>) -> rusqlite::Result<PathBuf> {
@@ -224,6 +236,22 @@ impl Account {
         self.announce(&inner);
         found.map(|(_, bytes)| bytes).ok_or(StoreError::NoMessage)
     }
+}
+
+/// Reads a whole file that is probably of this size: then opening, one read and closing is all.
+fn read_file(path: &Path, size: usize, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut file = fs::File::open(path)?;
+    bytes.clear();
+    if size > 0 {
+        // One octet more shows the end by itself.
+        bytes.resize(size + 1, 0);
+        let count = file.read(bytes)?;
+        bytes.truncate(count);
+        if count == size {
+            return Ok(());
+        }
+    }
+    file.read_to_end(bytes).map(|_| ())
 }
 
 /// Puts a message into the index, and returns its row with its number.

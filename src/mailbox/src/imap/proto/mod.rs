@@ -28,5 +28,5 @@ pub use parser::{Parser, tag_of};
 pub use search::{Charset, Key, Returns, Search};
 pub use set::{Num, Set, compact};
 pub use sort::{Algorithm, Multisearch, Sort, SortKey, Thread};
-pub use store::mime::{body, envelope};
-pub use write::{astring, date_time, flag_list, mailbox_name};
+pub use store::mime::body;
+pub use write::{astring, date_time, flag_list, mailbox_name, put_flags};

@@ -4,6 +4,7 @@
 //! reply or while idling, so message numbers never shift under a command (RFC 9051 §7.5.1).
 
 mod acl;
+mod answer;
 mod append;
 mod auth;
 mod binary;

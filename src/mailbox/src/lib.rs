@@ -69,6 +69,7 @@ pub async fn run(paths: Paths) -> Result<(), MailboxError> {
         hostname: config.hostname.to_string(),
         accounts: Arc::clone(&accounts),
         directory: directory.clone(),
+        recipients: lmtp::recipients::Recipients::new(directory.clone()),
         memory: Arc::clone(&shared.memory),
         sieve: Arc::new(sieve::language::runtime().with_local_hostname(config.hostname.to_string())),
         quotas: Arc::clone(&quotas),

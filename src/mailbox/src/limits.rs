@@ -86,6 +86,10 @@ pub const LMTP_RECIPIENTS: usize = 1000;
 /// LMTP: what a message may be larger than its announced SIZE, which is an estimate (RFC 1870 §3), and what is counted
 /// for one without.
 pub const LMTP_SIZE_SLACK: usize = 64 << 10;
+/// LMTP: for how long the directory's answer about a recipient is kept. Long enough for a burst of mail.
+pub const RECIPIENT_KEPT: Duration = Duration::from_secs(1);
+/// LMTP: answers kept at once.
+pub const RECIPIENTS_KEPT: usize = 1000;
 /// LMTP: for the next line of a command or of the message.
 pub const LMTP_WITHIN: Duration = Duration::from_secs(300);
 

@@ -4,6 +4,7 @@
 //! Then the copies are stored and the script's records written, and then answers are sent, which a failure only loses.
 
 use super::message::{is_junk, kept};
+use super::recipients::Recipients;
 use crate::accounts::Accounts;
 use crate::quota::{Over, Quotas};
 use crate::sieve::complain;
@@ -27,6 +28,7 @@ pub struct Context {
     pub accounts: Arc<Accounts>,
     /// For every neighbour's door.
     pub directory: wire::Client,
+    pub recipients: Recipients,
     pub memory: Arc<Semaphore>,
     pub sieve: Arc<Runtime>,
     pub quotas: Arc<Quotas>,
@@ -47,6 +49,21 @@ pub struct Incoming {
 struct Decision {
     plan: Plan,
     fault: Option<Fault>,
+}
+
+/// What is left to do when the copies are stored.
+struct Stored {
+    places: Vec<String>,
+    /// What the script sends, where that could be noted down: it might be sent again and again otherwise.
+    notices: Vec<Outgoing>,
+    fault: Option<Fault>,
+}
+
+/// How far one visit to the account's thread came.
+enum Step {
+    /// Something is to be passed on or refused first.
+    Decided(Decision),
+    Stored(Stored),
 }
 
 impl Context {
@@ -75,56 +92,52 @@ impl Context {
         if let Some(over) = self.over(&incoming.account, incoming.message.len() as u64).await {
             return Ok(format!("552 5.2.2 {}: this message does not fit", over.words(&incoming.account)));
         }
-        let mut decision = self.decide(&account, &incoming).await?;
+        let stored = match self.decide(&account, &incoming).await? {
+            Step::Stored(stored) => stored,
+            Step::Decided(decision) => match self.pass_on(&incoming, decision).await {
+                Ok(decision) => {
+                    let own = incoming.clone();
+                    blocking::on(&account, move |account| carry_out(account, &own, decision)).await?
+                }
+                Err(reply) => return Ok(reply),
+            },
+        };
+        Ok(self.follow_up(&account, incoming, stored).await)
+    }
+
+    /// Decides, and where nothing has to leave the box first, stores at once.
+    async fn decide(&self, account: &Arc<Account>, incoming: &Incoming) -> Result<Step, StoreError> {
+        let (runtime, hostname, incoming) = (Arc::clone(&self.sieve), self.hostname.clone(), incoming.clone());
+        blocking::on(account, move |account| {
+            let decision = decide(account, &incoming, &runtime, &hostname)?;
+            if decision.plan.refusal.is_some() || !decision.plan.redirects.is_empty() {
+                return Ok(Step::Decided(decision));
+            }
+            carry_out(account, &incoming, decision).map(Step::Stored)
+        })
+        .await
+    }
+
+    /// Does what comes before storing: refusals, which are the reply, and redirects.
+    async fn pass_on(&self, incoming: &Incoming, mut decision: Decision) -> Result<Decision, String> {
         if let Some(reason) = &decision.plan.refusal {
             tracing::info!("a script of {} refused a message", incoming.account);
-            return Ok(format!("550 5.7.1 {}", one_line(reason)));
+            return Err(format!("550 5.7.1 {}", one_line(reason)));
         }
         for redirect in std::mem::take(&mut decision.plan.redirects) {
-            match self.redirect(&incoming, &redirect).await {
+            match self.redirect(incoming, &redirect).await {
                 Ok(()) => {}
                 Err(WireError::Refused(why)) if why.kind == RefusalKind::Invalid => {
                     let script = "the active one".to_owned();
-                    decision = Decision { plan: Plan::keep(), fault: Some(Fault { script, words: why.message }) };
-                    break;
+                    return Ok(Decision { plan: Plan::keep(), fault: Some(Fault { script, words: why.message }) });
                 }
                 Err(why) => {
                     tracing::warn!("a message of {} could not be redirected: {why}", incoming.account);
-                    return Ok("451 4.3.0 the mail cannot be passed on just now".into());
+                    return Err("451 4.3.0 the mail cannot be passed on just now".into());
                 }
             }
         }
-        self.carry_out(&account, incoming, decision).await
-    }
-
-    async fn decide(&self, account: &Arc<Account>, incoming: &Incoming) -> Result<Decision, StoreError> {
-        let (runtime, hostname, incoming) = (Arc::clone(&self.sieve), self.hostname.clone(), incoming.clone());
-        blocking::on(account, move |account| {
-            // The box's own rule comes first.
-            if is_junk(&incoming.message) {
-                let mut plan = Plan::keep();
-                if let Some(junk) = account.special(SpecialUse::Junk)? {
-                    plan.copies.iter_mut().for_each(|copy| copy.folder = junk.name.clone());
-                }
-                return Ok(Decision { plan, fault: None });
-            }
-            let delivery = run::Delivery {
-                account: &incoming.account,
-                recipient: &incoming.recipient,
-                sender: &incoming.sender,
-                message: &incoming.message,
-                hostname: &hostname,
-                now: base::time::now_unix(),
-            };
-            // An interpreter that fails on its own account is a script that failed; mail must not stand still over it.
-            let ran = catch_unwind(AssertUnwindSafe(|| run::active(&runtime, account, &delivery)));
-            let crashed = || Fault { script: "the active one".into(), words: "the interpreter itself failed".into() };
-            Ok(match ran.unwrap_or_else(|_| Ok(Err(crashed())))? {
-                Ok(plan) => Decision { plan, fault: None },
-                Err(fault) => Decision { plan: Plan::keep(), fault: Some(fault) },
-            })
-        })
-        .await
+        Ok(decision)
     }
 
     /// Passes a message on, marked so that it is known again if it comes back.
@@ -138,31 +151,17 @@ impl Context {
         Ok(())
     }
 
-    async fn carry_out(
-        &self,
-        account: &Arc<Account>,
-        incoming: Incoming,
-        decision: Decision,
-    ) -> Result<String, StoreError> {
-        let Decision { plan, fault } = decision;
-        let Plan { copies, notices, remember, .. } = plan;
-        let own = incoming.clone();
-        let (places, remembered) = blocking::on(account, move |account| {
-            let places = copies.iter().map(|copy| store(account, &own, copy)).collect::<Result<Vec<_>, _>>()?;
-            Ok((places, write_records(account, &remember)))
-        })
-        .await?;
-        // An answer that could not be noted down might be given again and again.
-        if remembered {
-            self.answer(&incoming, &notices).await;
-        }
-        if let Some(fault) = fault {
+    /// Sends what the script sends, tells the owner what went wrong, and gives the reply.
+    async fn follow_up(&self, account: &Arc<Account>, incoming: Incoming, stored: Stored) -> String {
+        self.answer(&incoming, &stored.notices).await;
+        if let Some(fault) = stored.fault {
             self.complain(account, &incoming, fault).await;
         }
         self.quotas.arrived(&incoming.account).await;
+        let places = stored.places;
         let place = if places.is_empty() { "not stored, as its script wants it".into() } else { places.join(", ") };
         tracing::info!("delivered to {}: {place}", incoming.account);
-        Ok(format!("250 2.0.0 <{}> {place}", incoming.account))
+        format!("250 2.0.0 <{}> {place}", incoming.account)
     }
 
     async fn answer(&self, incoming: &Incoming, notices: &[Outgoing]) {
@@ -208,6 +207,41 @@ fn content<'a>(bytes: &'a Bytes, original: &'a [u8]) -> &'a [u8] {
         Bytes::Original => original,
         Bytes::Made(made) => made,
     }
+}
+
+/// What the box's own rule and the owner's script want.
+fn decide(account: &Account, incoming: &Incoming, runtime: &Runtime, host: &str) -> Result<Decision, StoreError> {
+    // The box's own rule comes first.
+    if is_junk(&incoming.message) {
+        let mut plan = Plan::keep();
+        if let Some(junk) = account.special(SpecialUse::Junk)? {
+            plan.copies.iter_mut().for_each(|copy| copy.folder = junk.name.clone());
+        }
+        return Ok(Decision { plan, fault: None });
+    }
+    let delivery = run::Delivery {
+        account: &incoming.account,
+        recipient: &incoming.recipient,
+        sender: &incoming.sender,
+        message: &incoming.message,
+        hostname: host,
+        now: base::time::now_unix(),
+    };
+    // An interpreter that fails on its own account is a script that failed; mail must not stand still over it.
+    let ran = catch_unwind(AssertUnwindSafe(|| run::active(runtime, account, &delivery)));
+    let crashed = || Fault { script: "the active one".into(), words: "the interpreter itself failed".into() };
+    Ok(match ran.unwrap_or_else(|_| Ok(Err(crashed())))? {
+        Ok(plan) => Decision { plan, fault: None },
+        Err(fault) => Decision { plan: Plan::keep(), fault: Some(fault) },
+    })
+}
+
+/// Stores the copies and then writes what the script must remember.
+fn carry_out(account: &Account, incoming: &Incoming, decision: Decision) -> Result<Stored, StoreError> {
+    let Decision { plan, fault } = decision;
+    let places = plan.copies.iter().map(|copy| store(account, incoming, copy)).collect::<Result<Vec<_>, _>>()?;
+    let notices = if write_records(account, &plan.remember) { plan.notices } else { Vec::new() };
+    Ok(Stored { places, notices, fault })
 }
 
 /// Stores a copy; tells where.

@@ -13,11 +13,13 @@ use crate::sieve::scripts::Scripts;
 use crate::{blocking, limits};
 use base::Address;
 use sieve::Runtime;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::mime::{fields, unfold};
 use store::{Account, Flags, FolderName, Keywords, New, SpecialUse, StoreError};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use wire::mta::{Automatic, SendAs};
 use wire::{Kind as RefusalKind, WireError};
 
@@ -30,6 +32,8 @@ pub struct Context {
     pub memory: Arc<Semaphore>,
     pub sieve: Arc<Runtime>,
     pub quotas: Arc<Quotas>,
+    /// Accounts whose script has not come to its end in time.
+    pub late: Arc<Mutex<HashSet<Address>>>,
 }
 
 /// A message for one account.
@@ -97,34 +101,50 @@ impl Context {
         self.carry_out(&account, incoming, decision).await
     }
 
+    /// The box's own rule comes first, then the owner's script.
     async fn decide(&self, account: &Arc<Account>, incoming: &Incoming) -> Result<Decision, StoreError> {
-        let (runtime, hostname, incoming) = (Arc::clone(&self.sieve), self.hostname.clone(), incoming.clone());
-        blocking::on(account, move |account| {
-            // The box's own rule comes first.
-            if is_junk(&incoming.message) {
-                let mut plan = Plan::keep();
-                if let Some(junk) = account.special(SpecialUse::Junk)? {
-                    plan.copies.iter_mut().for_each(|copy| copy.folder = junk.name.clone());
-                }
-                return Ok(Decision { plan, fault: None });
+        if is_junk(&incoming.message) {
+            let junk = blocking::on(account, |account| account.special(SpecialUse::Junk)).await?;
+            let mut plan = Plan::keep();
+            if let Some(junk) = junk {
+                plan.copies.iter_mut().for_each(|copy| copy.folder = junk.name.clone());
             }
-            let delivery = run::Delivery {
-                account: &incoming.account,
-                recipient: &incoming.recipient,
-                sender: &incoming.sender,
-                message: &incoming.message,
-                hostname: &hostname,
-                now: base::time::now_unix(),
-            };
+            return Ok(Decision { plan, fault: None });
+        }
+        let failed = |words: &str| {
+            let fault = Fault { script: "the active one".into(), words: words.to_owned() };
+            Decision { plan: Plan::keep(), fault: Some(fault) }
+        };
+        if self.late().contains(&incoming.account) {
+            return Ok(failed("it still works on an earlier message"));
+        }
+        let (runtime, hostname, own) = (Arc::clone(&self.sieve), self.hostname.clone(), incoming.clone());
+        let open = Arc::clone(account);
+        let mut running = tokio::task::spawn_blocking(move || run_script(&runtime, &hostname, &open, &own));
+        match timeout(limits::SIEVE_WITHIN, &mut running).await {
+            Ok(Ok(decided)) => decided,
             // An interpreter that fails on its own account is a script that failed; mail must not stand still over it.
-            let ran = catch_unwind(AssertUnwindSafe(|| run::active(&runtime, account, &delivery)));
-            let crashed = || Fault { script: "the active one".into(), words: "the interpreter itself failed".into() };
-            Ok(match ran.unwrap_or_else(|_| Ok(Err(crashed())))? {
-                Ok(plan) => Decision { plan, fault: None },
-                Err(fault) => Decision { plan: Plan::keep(), fault: Some(fault) },
-            })
-        })
-        .await
+            Ok(Err(_)) => Ok(failed("the interpreter itself failed")),
+            Err(_) => {
+                self.wait_for_the_late(incoming.account.clone(), running);
+                Ok(failed("it took too long"))
+            }
+        }
+    }
+
+    fn late(&self) -> MutexGuard<'_, HashSet<Address>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A script cannot be stopped within a pattern. What it will decide is not wanted any more, and until it has come to
+    /// its end no other run of that account begins; so an account takes one thread at most.
+    fn wait_for_the_late(&self, account: Address, running: JoinHandle<Result<Decision, StoreError>>) {
+        self.late().insert(account.clone());
+        let late = Arc::clone(&self.late);
+        tokio::spawn(async move {
+            let _ = running.await;
+            late.lock().unwrap_or_else(PoisonError::into_inner).remove(&account);
+        });
     }
 
     /// Passes a message on, marked so that it is known again if it comes back.
@@ -201,6 +221,26 @@ impl Context {
             tracing::error!("the owner was not told of the script that failed: {why}");
         }
     }
+}
+
+fn run_script(
+    runtime: &Runtime,
+    hostname: &str,
+    account: &Account,
+    incoming: &Incoming,
+) -> Result<Decision, StoreError> {
+    let delivery = run::Delivery {
+        account: &incoming.account,
+        recipient: &incoming.recipient,
+        sender: &incoming.sender,
+        message: &incoming.message,
+        hostname,
+        now: base::time::now_unix(),
+    };
+    Ok(match run::active(runtime, account, &delivery)? {
+        Ok(plan) => Decision { plan, fault: None },
+        Err(fault) => Decision { plan: Plan::keep(), fault: Some(fault) },
+    })
 }
 
 fn content<'a>(bytes: &'a Bytes, original: &'a [u8]) -> &'a [u8] {

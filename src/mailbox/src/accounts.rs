@@ -28,6 +28,14 @@ impl Accounts {
         self.opened(&cell, address).await
     }
 
+    /// The account, if it was ever used; asking for it does not make one.
+    pub async fn existing(&self, address: &Address) -> Result<Option<Arc<Account>>, StoreError> {
+        if !self.paths.account(address).join("index.db").exists() {
+            return Ok(None);
+        }
+        self.get(address).await.map(Some)
+    }
+
     async fn opened(&self, cell: &Cell, address: &Address) -> Result<Arc<Account>, StoreError> {
         let dir = self.path(address);
         let opened = cell.get_or_try_init(|| async {

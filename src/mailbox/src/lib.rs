@@ -61,13 +61,15 @@ pub async fn run(paths: Paths) -> Result<(), MailboxError> {
 
     let directory = wire::Client::new(paths.clone());
     let accounts = Arc::new(accounts::Accounts::new(paths.clone()));
-    let quotas = Arc::new(quota::Quotas::new(config.hostname.to_string(), directory.clone(), Arc::clone(&accounts)));
     let learner = learn::Learner::start(directory.clone());
-    let shared = Arc::new(imap::server::Shared::new(Arc::clone(&accounts), directory.clone(), learner));
+    let quotas = Arc::new(quota::Quotas::new(config.hostname.to_string(), directory.clone(), Arc::clone(&accounts)));
+    let logins = Arc::new(login::Logins::new(Arc::clone(&accounts), directory.clone()));
+    let shared = Arc::new(imap::server::Shared::new(Arc::clone(&logins), learner, Arc::clone(&quotas)));
     let context = Arc::new(lmtp::server::LmtpContext {
         hostname: config.hostname.to_string(),
         accounts: Arc::clone(&accounts),
         directory: directory.clone(),
+        recipients: lmtp::recipients::Recipients::new(directory.clone()),
         memory: Arc::clone(&shared.memory),
         sieve: Arc::new(sieve::language::runtime().with_local_hostname(config.hostname.to_string())),
         quotas: Arc::clone(&quotas),
@@ -75,7 +77,6 @@ pub async fn run(paths: Paths) -> Result<(), MailboxError> {
     });
     let closing = Closing(Arc::clone(&accounts));
     tokio::spawn(housekeeping::run(Arc::clone(&accounts), directory.clone()));
-    let logins = Arc::new(login::Logins::new(Arc::clone(&accounts), directory.clone()));
     let door = Arc::new(door::Door { paths: paths.clone(), accounts, directory, quotas });
     let peers = wire::Peers::of(&paths);
     let ports = format!("IMAPS on {}, POP3S on {}, ManageSieve on {}", imaps.port, pop3s.port, managesieve.port);

@@ -14,6 +14,8 @@ pub const COMMAND_LITERAL_COUNT: usize = 1000;
 /// Octets of messages that are being read and written, by APPEND or LMTP, at once over all sessions; who comes later
 /// waits. LMTP counts a message three times: as it is read, as a script sees it, and as it is stored.
 pub const MESSAGES_IN_MEMORY: usize = 256 << 20;
+/// For more of that memory, when a command has some already (APPEND of several messages).
+pub const MEMORY_WITHIN: Duration = Duration::from_secs(60);
 /// Ranges in one sequence set.
 pub const SET_RANGES: usize = 10_000;
 /// Nesting of SEARCH keys (parentheses, NOT, OR).
@@ -26,6 +28,26 @@ pub const FETCH_ITEMS: usize = 100;
 pub const SECTION_DEPTH: usize = 40;
 /// Patterns of one LIST.
 pub const LIST_PATTERNS: usize = 50;
+/// Messages of one APPEND (RFC 3502); together they are no larger than the largest message.
+pub const APPEND_MESSAGES: usize = 1000;
+/// Entries of one GETMETADATA or SETMETADATA.
+pub const METADATA_ENTRIES: usize = 100;
+/// Longest name of a metadata entry.
+pub const METADATA_NAME: usize = 255;
+/// Longest value of a metadata entry: signatures and colours, not documents.
+pub const METADATA_VALUE: usize = 16 << 10;
+/// Metadata entries of one mailbox, and of the server, for one account.
+pub const METADATA_COUNT: usize = 200;
+/// Messages that one SORT or THREAD looks at; the keys of so many take some hundred MiB at worst for a moment.
+pub const SORTED_MESSAGES: usize = 200_000;
+/// Octets of one sort key, or of one message's references: far above what people write.
+pub const SORT_TEXT: usize = 1000;
+/// References of one message that threading follows, the last ones.
+pub const REFERENCES: usize = 100;
+/// Time between two words that a long search is still under way (RFC 9585 §4 recommends ten seconds or so).
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// Folders that one MULTISEARCH goes through.
+pub const SEARCHED_FOLDERS: usize = 5000;
 /// Longest LIST pattern: matching is of the order of its length times the name's.
 pub const LIST_PATTERN: usize = 1000;
 
@@ -64,6 +86,10 @@ pub const LMTP_RECIPIENTS: usize = 1000;
 /// LMTP: what a message may be larger than its announced SIZE, which is an estimate (RFC 1870 §3), and what is counted
 /// for one without.
 pub const LMTP_SIZE_SLACK: usize = 64 << 10;
+/// LMTP: for how long the directory's answer about a recipient is kept. Long enough for a burst of mail.
+pub const RECIPIENT_KEPT: Duration = Duration::from_secs(1);
+/// LMTP: answers kept at once.
+pub const RECIPIENTS_KEPT: usize = 1000;
 /// LMTP: for the next line of a command or of the message.
 pub const LMTP_WITHIN: Duration = Duration::from_secs(300);
 

@@ -1,7 +1,6 @@
 //! The text of a message as its reader sees it, for searching: encodings and charsets undone, lower case. Pure.
 
-use jiff::civil::Date;
-use mail_parser::{Charset, DateTime, Encoding, HeaderForm};
+use mail_parser::{Charset, Encoding, HeaderForm};
 use store::mime::{Content, Parsed, Part, fields, unfold};
 
 /// Whether a header field of the message has the text; an empty text asks whether the field is there.
@@ -21,12 +20,13 @@ pub fn message_has(message: &[u8], text: &str) -> bool {
     header_text_has(message, &root, text) || part_has(message, &root, text, true)
 }
 
-/// The day of the Date field, in its own zone, as RFC 3501 §6.4.4 wants it for SENTON and friends.
-pub fn sent_on(message: &[u8]) -> Option<Date> {
-    let root = Parsed::of(message).root;
-    let value = fields(root.header.of(message)).find(|field| field.is("Date")).map(|field| unfold(field.value))?;
-    let date = DateTime::parse_rfc822(std::str::from_utf8(&value).ok()?)?;
-    Date::new(i16::try_from(date.year).ok()?, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
+/// A header value with its encoded words undone.
+pub fn decoded_value(value: &[u8]) -> String {
+    // Most have none, and parsing costs.
+    match std::str::from_utf8(value) {
+        Ok(plain) if !plain.contains("=?") => plain.to_owned(),
+        _ => decoded_field(value),
+    }
 }
 
 fn contains(text: &str, lower_case: &str) -> bool {
@@ -101,11 +101,5 @@ Content-Disposition: attachment; filename=hidden.png\r\n\r\nbinary needle\r\n--b
         assert!(!body_has(MESSAGE, "hidden.png"));
         assert!(message_has(MESSAGE, "hidden.png"));
         assert!(message_has(MESSAGE, "grüße"));
-    }
-
-    #[test]
-    fn the_day_of_sending_is_that_of_the_senders_zone() {
-        assert_eq!(sent_on(MESSAGE), Some(Date::constant(2026, 11, 21)));
-        assert_eq!(sent_on(b"Date: nonsense\r\n\r\n"), None);
     }
 }

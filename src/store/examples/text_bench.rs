@@ -43,7 +43,8 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 fn measure(dir: &Path, files: &[PathBuf], wanted: usize) -> Result<(), Box<dyn std::error::Error>> {
     let mut index = TextIndex::open(dir)?;
     let (mut raw, mut text, mut making, mut reading) = (0_u64, 0_u64, Duration::ZERO, Duration::ZERO);
-    let ids: Vec<i64> = (1..=wanted as i64).collect();
+    // The newest first, as an account does when it makes its index anew.
+    let ids: Vec<i64> = (1..=wanted as i64).rev().collect();
     let mut rest = ids.as_slice();
     let begun = Instant::now();
     while !rest.is_empty() {

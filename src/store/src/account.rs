@@ -3,6 +3,7 @@
 //! Only who holds the lock ([`Inner`]) changes anything. Readers need no lock for what an [`Image`] tells, and a reading
 //! connection of their own for the rest, so that neither a long search nor a slow disk stops the others.
 
+use crate::arrivals::Arrivals;
 use crate::error::{StoreError, at};
 use crate::folders::SpecialUse;
 use crate::fulltext::{self, FullText};
@@ -27,6 +28,7 @@ pub struct Account {
     reader: Mutex<Connection>,
     images: Arc<Images>,
     fulltext: Arc<FullText>,
+    arrivals: Arrivals,
     feed: watch::Sender<u64>,
     retired: AtomicBool,
 }
@@ -94,6 +96,7 @@ impl Account {
             reader,
             images,
             fulltext,
+            arrivals: Arrivals::default(),
             feed,
             retired: AtomicBool::new(false),
         })
@@ -132,6 +135,10 @@ impl Account {
     pub(crate) fn reader(&self) -> Result<MutexGuard<'_, Connection>, StoreError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_retired() { Err(StoreError::Retired) } else { Ok(reader) }
+    }
+
+    pub(crate) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
     }
 
     pub(crate) fn fulltext(&self) -> &FullText {

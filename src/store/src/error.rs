@@ -27,6 +27,8 @@ pub enum StoreError {
     BelowItself(FolderName),
     #[error("an account cannot have more than {} folders", crate::limits::FOLDERS)]
     TooManyFolders,
+    #[error("the message was not stored: {words}")]
+    NotStored { words: String, is_full: bool },
     #[error("{what} cannot be larger than {most} octets")]
     TooLarge { what: &'static str, most: usize },
     #[error("there cannot be more than {most} {what}")]
@@ -46,6 +48,7 @@ impl StoreError {
             Self::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
+            Self::NotStored { is_full, .. } => *is_full,
             Self::Index(rusqlite::Error::SqliteFailure(failure, _)) => failure.code == rusqlite::ErrorCode::DiskFull,
             _ => false,
         }

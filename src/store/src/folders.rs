@@ -8,6 +8,7 @@ use crate::types::{Counts, FolderId, ModSeq, Uid, UidValidity};
 use crate::{kept, limits, maildir, messages, reconcile};
 use base::durable;
 use rusqlite::{OptionalExtension, Row};
+use std::collections::HashMap;
 
 /// What a folder is for (RFC 6154 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +39,9 @@ impl SpecialUse {
         self.attribute().trim_start_matches('\\')
     }
 
-    fn from_attribute(text: &str) -> Option<Self> {
-        Self::STANDARD.into_iter().find(|special| special.attribute() == text)
+    /// The use that an attribute names, whatever its case.
+    pub fn from_attribute(text: &str) -> Option<Self> {
+        Self::STANDARD.into_iter().find(|special| special.attribute().eq_ignore_ascii_case(text))
     }
 }
 
@@ -101,7 +103,25 @@ impl Account {
             return Err(StoreError::TooManyFolders);
         }
         inner.create_with_parents(name)?;
+        inner.changed();
+        self.announce(&inner);
         inner.find_folder(name)?.ok_or_else(|| StoreError::NoFolder(name.clone()))
+    }
+
+    /// Says what a folder is for (RFC 6154 §3). Tells whether it now is: each use has one folder.
+    pub fn dedicate(&self, id: FolderId, special: SpecialUse) -> Result<bool, StoreError> {
+        let mut inner = self.lock()?;
+        let changed = inner.commit(Commit::Synced, |transaction| {
+            let sql = "UPDATE folders SET special = ?1 WHERE id = ?2
+                AND NOT EXISTS (SELECT 1 FROM folders WHERE special = ?1)";
+            Ok(transaction.execute(sql, (special.attribute(), id.0))?)
+        })?;
+        Ok(changed > 0)
+    }
+
+    /// How far the changes of each folder have come, for who watches many of them.
+    pub fn highest(&self) -> Result<HashMap<FolderId, ModSeq>, StoreError> {
+        Ok(self.lock()?.folders.iter().map(|(id, state)| (*id, state.highest)).collect())
     }
 
     /// Removes a folder; folders below it stay. Its messages are kept back for a while.
@@ -149,7 +169,10 @@ impl Account {
             }
             renames.push((below.id, moved));
         }
-        renames.into_iter().try_for_each(|(id, name)| inner.rename_one(id, &name))
+        renames.into_iter().try_for_each(|(id, name)| inner.rename_one(id, &name))?;
+        inner.changed();
+        self.announce(&inner);
+        Ok(())
     }
 
     fn move_everything(&self, from: &FolderName, to: &FolderName) -> Result<(), StoreError> {
@@ -174,7 +197,10 @@ impl Account {
             true => "INSERT OR IGNORE INTO subscriptions VALUES (?1)",
             false => "DELETE FROM subscriptions WHERE name = ?1",
         };
-        inner.commit(Commit::Synced, |transaction| Ok(transaction.execute(sql, [name.as_str()]).map(|_| ())?))
+        inner.commit(Commit::Synced, |transaction| Ok(transaction.execute(sql, [name.as_str()]).map(|_| ())?))?;
+        inner.changed();
+        self.announce(&inner);
+        Ok(())
     }
 
     /// Counts of a folder, after a look for changes made by others.

@@ -28,6 +28,7 @@
 //! Keywords are kept in the index alone. Letters in file names other than `DFRST` are dropped when a flag changes.
 
 mod account;
+mod arrivals;
 mod error;
 mod flags;
 mod folders;

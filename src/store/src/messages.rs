@@ -1,18 +1,17 @@
 //! Messages of one folder: selecting, arrivals, flags, expunging.
 
 use crate::account::{Account, Inner};
+use crate::arrivals::Arrival;
 use crate::error::{StoreError, at};
 use crate::flags::{Flags, Keywords};
 use crate::index::Commit;
-use crate::mime::Parsed;
 use crate::name::FolderName;
 use crate::types::{Counts, FolderId, MessageId, ModSeq, Row, Selected, Uid, UidValidity};
 use crate::{kept, maildir, parsed, reconcile};
 use base::durable;
 use rusqlite::{OptionalExtension, Transaction};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::path::PathBuf;
 
 /// A message to be stored.
 #[derive(Debug, Clone)]
@@ -139,6 +138,9 @@ impl Account {
     }
 
     /// Stores several messages, all or none (RFC 3502); durable when it returns.
+    ///
+    /// Files are written and synced side by side. Who then gets the lock takes in what others wrote meanwhile as well:
+    /// one transaction and one sync of the directory serve them all.
     pub fn deliver_many(&self, folder: &FolderName, all: &[New<'_>]) -> Result<Vec<Stored>, StoreError> {
         let (id, validity, path) = {
             let mut inner = self.lock()?;
@@ -155,18 +157,20 @@ impl Account {
                 }
             }
         }
-        let first = {
-            let mut inner = self.lock()?;
-            let first = inner.touch(id, |inner| inner.enter_arrivals(id, &arrivals));
-            if first.is_err() {
-                arrivals.iter().for_each(Arrival::withdraw);
+        let ticket = self.arrivals().put(id, arrivals);
+        let mut inner = match self.lock() {
+            Ok(inner) => inner,
+            Err(why) => {
+                self.arrivals().give_up(&ticket);
+                return Err(why);
             }
-            self.announce(&inner);
-            first?
         };
-        // Outside of the lock: deliveries at the same time share the file system's one commit.
-        let cur = path.join("cur");
-        durable::sync_dir(&cur).map_err(at(&cur))?;
+        if !ticket.is_done() {
+            self.arrivals().take().into_iter().for_each(|(id, group)| inner.take_in(id, &group));
+            self.announce(&inner);
+        }
+        drop(inner);
+        let first = ticket.outcome()?;
         Ok((first.0..).take(all.len()).map(|uid| Stored { validity, uid: Uid(uid) }).collect())
     }
 
@@ -219,43 +223,6 @@ impl Account {
         })?;
         self.announce(&inner);
         found.map(|(_, bytes)| bytes).ok_or(StoreError::NoMessage)
-    }
-}
-
-/// A message on its way in: written and synced in `tmp/`, not yet in the folder.
-struct Arrival {
-    tmp: PathBuf,
-    target: PathBuf,
-    base: String,
-    row: Row,
-    parsed: Option<parsed::Kept>,
-}
-
-impl Arrival {
-    fn write(folder: &Path, new: &New<'_>) -> Result<Arrival, StoreError> {
-        let base = maildir::new_base(new.bytes.len() as u64);
-        let target = folder.join("cur").join(maildir::file_name(&base, new.flags));
-        let parsed = parsed::Kept::of(&Parsed::of(new.bytes));
-        let tmp = maildir::write_tmp(folder, &base, new.bytes, UNIX_EPOCH + Duration::from_secs(new.received))?;
-        let row = Row {
-            uid: Uid(0),
-            flags: new.flags,
-            keywords: new.keywords.clone(),
-            modseq: ModSeq(0),
-            id: MessageId(0),
-            size: u32::try_from(new.bytes.len()).unwrap_or(u32::MAX),
-            received: u32::try_from(new.received).unwrap_or(u32::MAX),
-            saved: now(),
-        };
-        Ok(Arrival { tmp, target, base, row, parsed })
-    }
-
-    /// Takes back what was not acknowledged.
-    fn withdraw(&self) {
-        for path in [&self.tmp, &self.target] {
-            // One of the two is there at most; what stays in tmp/ is cleaned up later.
-            let _ = fs::remove_file(path);
-        }
     }
 }
 
@@ -370,27 +337,6 @@ impl Inner {
             }
         }
         Ok(None)
-    }
-
-    /// Renames arrivals into their folder and gives them UIDs; returns the first one's.
-    fn enter_arrivals(&mut self, id: FolderId, arrivals: &[Arrival]) -> Result<Uid, StoreError> {
-        let (first, modseq) = (self.take_uids(id, arrivals.len())?, self.take_modseq()?);
-        for arrival in arrivals {
-            fs::rename(&arrival.tmp, &arrival.target).map_err(at(&arrival.target))?;
-        }
-        // Keywords stand in the index alone, so they are synced with it.
-        let labelled = arrivals.iter().any(|arrival| !arrival.row.keywords.is_empty());
-        let commit = if labelled { Commit::Synced } else { Commit::Ordinary };
-        let rows = self.commit(commit, |transaction| {
-            let mut rows = Vec::with_capacity(arrivals.len());
-            for (uid, arrival) in (first.0..).map(Uid).zip(arrivals) {
-                let row = Row { uid, modseq, ..arrival.row.clone() };
-                rows.push(insert(transaction, id, &arrival.base, row, arrival.parsed.as_ref())?);
-            }
-            Ok(rows)
-        })?;
-        self.note(id, &[], &rows, modseq)?;
-        Ok(first)
     }
 
     fn update_flags(&mut self, id: FolderId, uids: &[Uid], update: &FlagUpdate) -> Result<Changed, StoreError> {

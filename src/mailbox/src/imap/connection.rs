@@ -1,5 +1,6 @@
 //! Bytes in and out of one client: whole commands with their literals, bounded before they are read.
 
+use super::compress::Deflate;
 use super::proto::{self, Announced};
 use crate::limits;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub struct Connection<S> {
     /// Filled by the session, flushed by [`Connection::flush`].
     pub output: Vec<u8>,
     memory: Arc<Semaphore>,
+    deflate: Option<Box<Deflate>>,
 }
 
 /// How many permits the memory for messages has: one for each KiB.
@@ -45,7 +47,7 @@ pub fn memory() -> Arc<Semaphore> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub fn new(stream: S, memory: Arc<Semaphore>) -> Self {
-        Self { stream, input: Vec::new(), output: Vec::new(), memory }
+        Self { stream, input: Vec::new(), output: Vec::new(), memory, deflate: None }
     }
 
     pub async fn flush(&mut self) -> Result<(), End> {
@@ -54,8 +56,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let chunks = self.output.len().div_ceil(OUTPUT_CHUNK);
         let within = limits::WRITE_WITHIN * u32::try_from(chunks).unwrap_or(u32::MAX);
+        let packed = match &mut self.deflate {
+            Some(deflate) => Some(deflate.pack(&self.output).map_err(|_| End::Gone)?),
+            None => None,
+        };
         let write = async {
-            self.stream.write_all(&self.output).await?;
+            self.stream.write_all(packed.as_deref().unwrap_or(&self.output)).await?;
             self.stream.flush().await
         };
         match timeout(within, write).await {
@@ -81,14 +87,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Waits until something has arrived. Can be cancelled without losing input.
     pub async fn wait(&mut self) -> Result<(), End> {
-        if self.input.is_empty() { self.fill().await } else { Ok(()) }
+        if !self.input.is_empty() {
+            return Ok(());
+        }
+        self.rest();
+        self.fill().await
+    }
+
+    /// Lets go of memory that a session without work does not need; there are thousands of those.
+    pub fn rest(&mut self) {
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        if let Some(deflate) = &mut self.deflate {
+            deflate.rest();
+        }
+    }
+
+    /// From here on both sides are compressed (RFC 4978). What was to be said before must have been flushed.
+    pub fn compress(&mut self) {
+        self.deflate = Some(Box::new(Deflate::new(std::mem::take(&mut self.input))));
+    }
+
+    pub fn is_compressed(&self) -> bool {
+        self.deflate.is_some()
     }
 
     async fn fill(&mut self) -> Result<(), End> {
-        match self.stream.read_buf(&mut self.input).await {
-            Ok(0) | Err(_) => Err(End::Gone),
-            Ok(_) => Ok(()),
+        let Some(deflate) = &mut self.deflate else {
+            return match self.stream.read_buf(&mut self.input).await {
+                Ok(0) | Err(_) => Err(End::Gone),
+                Ok(_) => Ok(()),
+            };
+        };
+        while !deflate.unpack(&mut self.input).map_err(|_| End::Gone)? {
+            match self.stream.read_buf(&mut deflate.packed).await {
+                Ok(0) | Err(_) => return Err(End::Gone),
+                Ok(_) => {}
+            }
         }
+        Ok(())
     }
 
     /// The next line without its end, if it is no longer than `longest`. Can be cancelled without losing input.
@@ -115,6 +156,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn exactly(&mut self, length: usize, to: &mut Vec<u8>) -> Result<(), End> {
         let buffered = length.min(self.input.len());
         to.extend(self.input.drain(..buffered));
+        if self.deflate.is_some() {
+            let mut missing = length - buffered;
+            while missing > 0 {
+                self.fill().await?;
+                let arrived = missing.min(self.input.len());
+                to.extend(self.input.drain(..arrived));
+                missing -= arrived;
+            }
+            return Ok(());
+        }
         let rest = (length - buffered) as u64;
         let read = (&mut self.stream).take(rest).read_to_end(to).await;
         match read {
@@ -144,8 +195,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return refuse(&command, literal, append);
             }
             literals += length;
-            if length > SMALL_LITERAL && permit.is_none() {
-                permit = self.reserve(length).await;
+            // What is larger than a little waits for its share; of several messages each does.
+            if append && literals > SMALL_LITERAL {
+                permit = self.reserve(permit, literals).await?;
             }
             if literal.waits {
                 self.output.extend_from_slice(b"+ OK\r\n");
@@ -164,14 +216,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(Received::Command(command, permit))
     }
 
-    async fn reserve(&self, length: usize) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(length.div_ceil(1024)).ok()?;
-        Arc::clone(&self.memory).acquire_many_owned(kib).await.ok()
+    /// Makes a command's share of the memory as large as `octets`. Who has a part already and waits for more could wait
+    /// for others who do the same, so that has an end.
+    async fn reserve(
+        &self,
+        held: Option<OwnedSemaphorePermit>,
+        octets: usize,
+    ) -> Result<Option<OwnedSemaphorePermit>, End> {
+        let wanted = octets.div_ceil(1024);
+        let missing = wanted.saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        if missing == 0 {
+            return Ok(held);
+        }
+        let more = Arc::clone(&self.memory).acquire_many_owned(missing);
+        let Some(mut held) = held else {
+            return Ok(more.await.ok());
+        };
+        match timeout(limits::MEMORY_WITHIN, more).await {
+            Ok(Ok(more)) => {
+                held.merge(more);
+                Ok(Some(held))
+            }
+            _ => Err(End::Bye("the server is short of memory; try again")),
+        }
     }
 }
 
+/// Whether a command may carry messages: APPEND, REPLACE, UID REPLACE.
 fn is_append(line: &[u8]) -> bool {
-    line.split(|byte| *byte == b' ').nth(1).is_some_and(|word| word.eq_ignore_ascii_case(b"APPEND"))
+    let mut words = line.split(|byte| *byte == b' ').skip(1).map(<[u8]>::to_ascii_uppercase);
+    match words.next().as_deref() {
+        Some(b"APPEND" | b"REPLACE") => true,
+        Some(b"UID") => words.next().as_deref() == Some(b"REPLACE"),
+        _ => false,
+    }
 }
 
 /// A client that waits for the go-ahead gets a tagged refusal; one that does not is sending already and can only be

@@ -4,6 +4,7 @@
 //! Then the copies are stored and the script's records written, and then answers are sent, which a failure only loses.
 
 use super::message::{is_junk, kept};
+use super::recipients::Recipients;
 use crate::accounts::Accounts;
 use crate::quota::{Over, Quotas};
 use crate::sieve::complain;
@@ -14,6 +15,8 @@ use crate::{blocking, limits};
 use base::Address;
 use sieve::Runtime;
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::mime::{fields, unfold};
 use store::{Account, Flags, FolderName, Keywords, New, SpecialUse, StoreError};
@@ -29,6 +32,7 @@ pub struct Context {
     pub accounts: Arc<Accounts>,
     /// For every neighbour's door.
     pub directory: wire::Client,
+    pub recipients: Recipients,
     pub memory: Arc<Semaphore>,
     pub sieve: Arc<Runtime>,
     pub quotas: Arc<Quotas>,
@@ -51,6 +55,21 @@ pub struct Incoming {
 struct Decision {
     plan: Plan,
     fault: Option<Fault>,
+}
+
+/// What is left to do when the copies are stored.
+struct Stored {
+    places: Vec<String>,
+    /// What the script sends, where that could be noted down: it might be sent again and again otherwise.
+    notices: Vec<Outgoing>,
+    fault: Option<Fault>,
+}
+
+/// How far one visit to the account's thread came.
+enum Step {
+    /// Something is to be passed on or refused first.
+    Decided(Decision),
+    Stored(Stored),
 }
 
 impl Context {
@@ -79,56 +98,50 @@ impl Context {
         if let Some(over) = self.over(&incoming.account, incoming.message.len() as u64).await {
             return Ok(format!("552 5.2.2 {}: this message does not fit", over.words(&incoming.account)));
         }
-        let mut decision = self.decide(&account, &incoming).await?;
-        if let Some(reason) = &decision.plan.refusal {
-            tracing::info!("a script of {} refused a message", incoming.account);
-            return Ok(format!("550 5.7.1 {}", one_line(reason)));
-        }
-        for redirect in std::mem::take(&mut decision.plan.redirects) {
-            match self.redirect(&incoming, &redirect).await {
-                Ok(()) => {}
-                Err(WireError::Refused(why)) if why.kind == RefusalKind::Invalid => {
-                    let script = "the active one".to_owned();
-                    decision = Decision { plan: Plan::keep(), fault: Some(Fault { script, words: why.message }) };
-                    break;
+        let stored = match self.decide(&account, &incoming).await? {
+            Step::Stored(stored) => stored,
+            Step::Decided(decision) => match self.pass_on(&incoming, decision).await {
+                Ok(decision) => {
+                    let own = incoming.clone();
+                    blocking::on(&account, move |account| carry_out(account, &own, decision)).await?
                 }
-                Err(why) => {
-                    tracing::warn!("a message of {} could not be redirected: {why}", incoming.account);
-                    return Ok("451 4.3.0 the mail cannot be passed on just now".into());
-                }
-            }
-        }
-        self.carry_out(&account, incoming, decision).await
+                Err(reply) => return Ok(reply),
+            },
+        };
+        Ok(self.follow_up(&account, incoming, stored).await)
     }
 
-    /// The box's own rule comes first, then the owner's script.
-    async fn decide(&self, account: &Arc<Account>, incoming: &Incoming) -> Result<Decision, StoreError> {
-        if is_junk(&incoming.message) {
-            let junk = blocking::on(account, |account| account.special(SpecialUse::Junk)).await?;
-            let mut plan = Plan::keep();
-            if let Some(junk) = junk {
-                plan.copies.iter_mut().for_each(|copy| copy.folder = junk.name.clone());
-            }
-            return Ok(Decision { plan, fault: None });
+    /// Decides, and where nothing has to leave the box first, stores at once. A script that comes to no end is given up.
+    async fn decide(&self, account: &Arc<Account>, incoming: &Incoming) -> Result<Step, StoreError> {
+        if self.late().contains(&incoming.account) && !is_junk(&incoming.message) {
+            return Ok(Step::Decided(failed("it still works on an earlier message")));
         }
-        let failed = |words: &str| {
-            let fault = Fault { script: "the active one".into(), words: words.to_owned() };
-            Decision { plan: Plan::keep(), fault: Some(fault) }
-        };
-        if self.late().contains(&incoming.account) {
-            return Ok(failed("it still works on an earlier message"));
-        }
+        // Whoever sets it first decides: the script, or the end of our patience.
+        let decided = Arc::new(AtomicBool::new(false));
         let (runtime, hostname, own) = (Arc::clone(&self.sieve), self.hostname.clone(), incoming.clone());
-        let open = Arc::clone(account);
-        let mut running = tokio::task::spawn_blocking(move || run_script(&runtime, &hostname, &open, &own));
-        match timeout(limits::SIEVE_WITHIN, &mut running).await {
-            Ok(Ok(decided)) => decided,
-            // An interpreter that fails on its own account is a script that failed; mail must not stand still over it.
-            Ok(Err(_)) => Ok(failed("the interpreter itself failed")),
-            Err(_) => {
-                self.wait_for_the_late(incoming.account.clone(), running);
-                Ok(failed("it took too long"))
+        let (open, claim) = (Arc::clone(account), Arc::clone(&decided));
+        let mut visit = tokio::task::spawn_blocking(move || {
+            let decision = decide(&open, &own, &runtime, &hostname)?;
+            if claim.swap(true, Ordering::SeqCst) {
+                return Ok(None);
             }
+            if decision.plan.refusal.is_some() || !decision.plan.redirects.is_empty() {
+                return Ok(Some(Step::Decided(decision)));
+            }
+            carry_out(&open, &own, decision).map(|stored| Some(Step::Stored(stored)))
+        });
+        let joined = match timeout(limits::SIEVE_WITHIN, &mut visit).await {
+            Ok(joined) => joined,
+            Err(_) if decided.swap(true, Ordering::SeqCst) => visit.await,
+            Err(_) => {
+                self.wait_for_the_late(incoming.account.clone(), visit);
+                return Ok(Step::Decided(failed("it took too long")));
+            }
+        };
+        let lost = |why| StoreError::Io { path: account.dir().to_owned(), source: std::io::Error::other(why) };
+        match joined {
+            Ok(step) => step.map(|step| step.unwrap_or_else(|| Step::Decided(failed("it took too long")))),
+            Err(why) => Err(lost(why)),
         }
     }
 
@@ -138,13 +151,35 @@ impl Context {
 
     /// A script cannot be stopped within a pattern. What it will decide is not wanted any more, and until it has come to
     /// its end no other run of that account begins; so an account takes one thread at most.
-    fn wait_for_the_late(&self, account: Address, running: JoinHandle<Result<Decision, StoreError>>) {
+    fn wait_for_the_late(&self, account: Address, visit: JoinHandle<Result<Option<Step>, StoreError>>) {
         self.late().insert(account.clone());
         let late = Arc::clone(&self.late);
         tokio::spawn(async move {
-            let _ = running.await;
+            let _ = visit.await;
             late.lock().unwrap_or_else(PoisonError::into_inner).remove(&account);
         });
+    }
+
+    /// Does what comes before storing: refusals, which are the reply, and redirects.
+    async fn pass_on(&self, incoming: &Incoming, mut decision: Decision) -> Result<Decision, String> {
+        if let Some(reason) = &decision.plan.refusal {
+            tracing::info!("a script of {} refused a message", incoming.account);
+            return Err(format!("550 5.7.1 {}", one_line(reason)));
+        }
+        for redirect in std::mem::take(&mut decision.plan.redirects) {
+            match self.redirect(incoming, &redirect).await {
+                Ok(()) => {}
+                Err(WireError::Refused(why)) if why.kind == RefusalKind::Invalid => {
+                    let script = "the active one".to_owned();
+                    return Ok(Decision { plan: Plan::keep(), fault: Some(Fault { script, words: why.message }) });
+                }
+                Err(why) => {
+                    tracing::warn!("a message of {} could not be redirected: {why}", incoming.account);
+                    return Err("451 4.3.0 the mail cannot be passed on just now".into());
+                }
+            }
+        }
+        Ok(decision)
     }
 
     /// Passes a message on, marked so that it is known again if it comes back.
@@ -158,31 +193,17 @@ impl Context {
         Ok(())
     }
 
-    async fn carry_out(
-        &self,
-        account: &Arc<Account>,
-        incoming: Incoming,
-        decision: Decision,
-    ) -> Result<String, StoreError> {
-        let Decision { plan, fault } = decision;
-        let Plan { copies, notices, remember, .. } = plan;
-        let own = incoming.clone();
-        let (places, remembered) = blocking::on(account, move |account| {
-            let places = copies.iter().map(|copy| store(account, &own, copy)).collect::<Result<Vec<_>, _>>()?;
-            Ok((places, write_records(account, &remember)))
-        })
-        .await?;
-        // An answer that could not be noted down might be given again and again.
-        if remembered {
-            self.answer(&incoming, &notices).await;
-        }
-        if let Some(fault) = fault {
+    /// Sends what the script sends, tells the owner what went wrong, and gives the reply.
+    async fn follow_up(&self, account: &Arc<Account>, incoming: Incoming, stored: Stored) -> String {
+        self.answer(&incoming, &stored.notices).await;
+        if let Some(fault) = stored.fault {
             self.complain(account, &incoming, fault).await;
         }
         self.quotas.arrived(&incoming.account).await;
+        let places = stored.places;
         let place = if places.is_empty() { "not stored, as its script wants it".into() } else { places.join(", ") };
         tracing::info!("delivered to {}: {place}", incoming.account);
-        Ok(format!("250 2.0.0 <{}> {place}", incoming.account))
+        format!("250 2.0.0 <{}> {place}", incoming.account)
     }
 
     async fn answer(&self, incoming: &Incoming, notices: &[Outgoing]) {
@@ -223,24 +244,10 @@ impl Context {
     }
 }
 
-fn run_script(
-    runtime: &Runtime,
-    hostname: &str,
-    account: &Account,
-    incoming: &Incoming,
-) -> Result<Decision, StoreError> {
-    let delivery = run::Delivery {
-        account: &incoming.account,
-        recipient: &incoming.recipient,
-        sender: &incoming.sender,
-        message: &incoming.message,
-        hostname,
-        now: base::time::now_unix(),
-    };
-    Ok(match run::active(runtime, account, &delivery)? {
-        Ok(plan) => Decision { plan, fault: None },
-        Err(fault) => Decision { plan: Plan::keep(), fault: Some(fault) },
-    })
+/// A script that failed without a name: the message stays in the inbox.
+fn failed(words: &str) -> Decision {
+    let fault = Fault { script: "the active one".into(), words: words.to_owned() };
+    Decision { plan: Plan::keep(), fault: Some(fault) }
 }
 
 fn content<'a>(bytes: &'a Bytes, original: &'a [u8]) -> &'a [u8] {
@@ -248,6 +255,41 @@ fn content<'a>(bytes: &'a Bytes, original: &'a [u8]) -> &'a [u8] {
         Bytes::Original => original,
         Bytes::Made(made) => made,
     }
+}
+
+/// What the box's own rule and the owner's script want.
+fn decide(account: &Account, incoming: &Incoming, runtime: &Runtime, host: &str) -> Result<Decision, StoreError> {
+    // The box's own rule comes first.
+    if is_junk(&incoming.message) {
+        let mut plan = Plan::keep();
+        if let Some(junk) = account.special(SpecialUse::Junk)? {
+            plan.copies.iter_mut().for_each(|copy| copy.folder = junk.name.clone());
+        }
+        return Ok(Decision { plan, fault: None });
+    }
+    let delivery = run::Delivery {
+        account: &incoming.account,
+        recipient: &incoming.recipient,
+        sender: &incoming.sender,
+        message: &incoming.message,
+        hostname: host,
+        now: base::time::now_unix(),
+    };
+    // An interpreter that fails on its own account is a script that failed; mail must not stand still over it.
+    let ran = catch_unwind(AssertUnwindSafe(|| run::active(runtime, account, &delivery)));
+    let crashed = || Fault { script: "the active one".into(), words: "the interpreter itself failed".into() };
+    Ok(match ran.unwrap_or_else(|_| Ok(Err(crashed())))? {
+        Ok(plan) => Decision { plan, fault: None },
+        Err(fault) => Decision { plan: Plan::keep(), fault: Some(fault) },
+    })
+}
+
+/// Stores the copies and then writes what the script must remember.
+fn carry_out(account: &Account, incoming: &Incoming, decision: Decision) -> Result<Stored, StoreError> {
+    let Decision { plan, fault } = decision;
+    let places = plan.copies.iter().map(|copy| store(account, incoming, copy)).collect::<Result<Vec<_>, _>>()?;
+    let notices = if write_records(account, &plan.remember) { plan.notices } else { Vec::new() };
+    Ok(Stored { places, notices, fault })
 }
 
 /// Stores a copy; tells where.

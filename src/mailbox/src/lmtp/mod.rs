@@ -4,5 +4,6 @@
 mod deliver;
 mod message;
 mod proto;
+pub(crate) mod recipients;
 pub(crate) mod server;
 mod session;

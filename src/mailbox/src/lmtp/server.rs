@@ -5,7 +5,6 @@ use super::session::Session;
 use crate::limits;
 use base::Role;
 use std::sync::Arc;
-use tokio::io::BufReader;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use wire::Peers;
@@ -31,7 +30,7 @@ pub async fn serve(listener: UnixListener, peers: Peers, context: Arc<Context>) 
         let context = Arc::clone(&context);
         tokio::spawn(async move {
             let (read, write) = stream.into_split();
-            if let Err(error) = Session::new(BufReader::new(read), write, context).run().await {
+            if let Err(error) = Session::new(read, write, context).run().await {
                 tracing::debug!("an LMTP client went away: {error}");
             }
             drop(place);

@@ -9,13 +9,18 @@ use base::Address;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
-use wire::directory::{Resolution, Resolve};
+use wire::directory::Resolution;
+
+/// Octets read at once: a small message in one piece.
+const READ_AT_ONCE: usize = 32 << 10;
 
 pub struct Session<R, W> {
-    reader: R,
+    reader: BufReader<R>,
     writer: W,
+    /// Replies that go out together before the next wait (RFC 2920 §3.2).
+    replies: Vec<u8>,
     context: Arc<Context>,
     greeted: bool,
     /// The reverse-path, and the size that was announced.
@@ -24,12 +29,20 @@ pub struct Session<R, W> {
     recipients: Vec<(Address, Vec<Address>)>,
 }
 
-impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     pub fn new(reader: R, writer: W, context: Arc<Context>) -> Self {
-        Self { reader, writer, context, greeted: false, sender: None, recipients: Vec::new() }
+        let reader = BufReader::with_capacity(READ_AT_ONCE, reader);
+        Self { reader, writer, replies: Vec::new(), context, greeted: false, sender: None, recipients: Vec::new() }
     }
 
     pub async fn run(mut self) -> io::Result<()> {
+        let ended = self.converse().await;
+        // The last words, where somebody is still there to hear them.
+        let _ = self.flush().await;
+        ended
+    }
+
+    async fn converse(&mut self) -> io::Result<()> {
         let greeting = format!("220 {} LMTP Mailstead", self.context.hostname);
         self.reply(&greeting).await?;
         loop {
@@ -87,7 +100,7 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     }
 
     async fn recipient(&mut self, address: Address) -> io::Result<()> {
-        match self.context.directory.ask(&Resolve { address: address.clone() }).await {
+        match self.context.recipients.resolve(&address).await {
             Ok(Resolution::Accounts(accounts)) if !accounts.is_empty() => {
                 if let Some(over) = self.all_full(&accounts).await {
                     return self.reply(&format!("452 4.2.2 {}", over.words(&address))).await;
@@ -177,14 +190,27 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
 
     /// A line with its end; cut off at `longest`, empty at the end of input.
     async fn line(&mut self, longest: usize) -> io::Result<Vec<u8>> {
+        if !self.reader.buffer().contains(&b'\n') {
+            self.flush().await?;
+        }
         let mut line = Vec::new();
         let mut bounded = (&mut self.reader).take(longest as u64);
         timeout(limits::LMTP_WITHIN, bounded.read_until(b'\n', &mut line)).await??;
         Ok(line)
     }
 
+    /// Says something with the next flush, which comes before the next wait for the client.
     async fn reply(&mut self, text: &str) -> io::Result<()> {
-        let bytes = format!("{text}\r\n");
-        timeout(limits::LMTP_WITHIN, self.writer.write_all(bytes.as_bytes())).await?
+        self.replies.extend_from_slice(text.as_bytes());
+        self.replies.extend_from_slice(b"\r\n");
+        if self.replies.len() >= READ_AT_ONCE { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if !self.replies.is_empty() {
+            timeout(limits::LMTP_WITHIN, self.writer.write_all(&self.replies)).await??;
+            self.replies.clear();
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use wire::directory::{Account, Login, Request, Resolution};
+use wire::directory::{Account, AccountQuota, Login, Request, Resolution};
 use wire::{Answer, Kind, Refusal, Serve};
 
 pub const PASSWORD: &str = "correct horse";
@@ -19,7 +19,7 @@ pub fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
 }
 
-/// Knows ann@ and bob@example.org, and the alias both@.
+/// Knows ann@ and bob@example.org, the alias both@, and dave@example.org, who may keep 4 KiB.
 pub struct FakeDirectory;
 
 impl Serve for FakeDirectory {
@@ -31,7 +31,7 @@ impl Serve for FakeDirectory {
             Request::Resolve(ask) => {
                 let account = ask.address.account();
                 let found = match account.to_string().as_str() {
-                    "ann@example.org" | "bob@example.org" => Resolution::Accounts(vec![account]),
+                    "ann@example.org" | "bob@example.org" | "dave@example.org" => Resolution::Accounts(vec![account]),
                     "both@example.org" => Resolution::Accounts(vec![ann, bob]),
                     _ => Resolution::Unknown,
                 };
@@ -39,13 +39,17 @@ impl Serve for FakeDirectory {
             }
             Request::Authenticate(ask) => {
                 let login = match (ask.login.as_str(), ask.password.expose()) {
-                    ("ann@example.org" | "bob@example.org", PASSWORD) => {
+                    ("ann@example.org" | "bob@example.org" | "dave@example.org", PASSWORD) => {
                         Login::Granted { account: address(&ask.login), admin: false }
                     }
                     ("throttled@example.org", _) => Login::Throttled { retry_after_seconds: 60 },
                     _ => Login::Denied,
                 };
                 ask.answer(login)
+            }
+            Request::QuotaOf(ask) => {
+                let small = ask.account == address("dave@example.org");
+                ask.answer(AccountQuota { account_bytes: small.then_some(4096), domain_bytes: None })
             }
             Request::Accounts(ask) => {
                 let account = |address| Account { address, admin: false, created: 0 };
@@ -137,12 +141,23 @@ pub async fn until_ready(paths: &Paths) {
 
 /// An IMAP client that shows what went over the wire.
 pub struct Imap {
-    stream: BufReader<TlsStream<TcpStream>>,
+    stream: TlsStream<TcpStream>,
+    input: Vec<u8>,
+    ended: bool,
     count: u32,
+    /// Once the connection is compressed (RFC 4978): both directions.
+    deflate: Option<(flate2::Compress, flate2::Decompress)>,
 }
 
 impl Imap {
     pub async fn connect(running: &Running) -> Imap {
+        let mut imap = Imap::connect_silently(running).await;
+        assert!(imap.line().await.starts_with("* OK [CAPABILITY IMAP4rev1 "));
+        imap
+    }
+
+    /// Leaves the greeting to be read.
+    pub async fn connect_silently(running: &Running) -> Imap {
         use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(running.paths.tls().join("chain.pem")).unwrap()).unwrap();
@@ -154,10 +169,8 @@ impl Imap {
             .with_no_client_auth();
         let tcp = TcpStream::connect(("127.0.0.1", running.port)).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
-        let mut imap = Imap { stream: BufReader::new(tls), count: 0 };
-        assert!(imap.line().await.starts_with("* OK [CAPABILITY IMAP4rev1 "));
-        imap
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        Imap { stream, input: Vec::new(), ended: false, count: 0, deflate: None }
     }
 
     pub async fn login(running: &Running, user: &str) -> Imap {
@@ -166,17 +179,65 @@ impl Imap {
         imap
     }
 
-    pub async fn send(&mut self, text: &str) {
-        self.stream.get_mut().write_all(text.as_bytes()).await.unwrap();
-        self.stream.get_mut().flush().await.unwrap();
+    /// From here on both sides compress.
+    pub fn compress(&mut self) {
+        assert!(self.input.is_empty());
+        let compress = flate2::Compress::new(flate2::Compression::default(), false);
+        self.deflate = Some((compress, flate2::Decompress::new(false)));
     }
 
-    /// The next line; panics when none comes.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        let mut bytes = text.as_bytes().to_vec();
+        if let Some((compress, _)) = &mut self.deflate {
+            let mut packed = Vec::with_capacity(2 * bytes.len() + 1000);
+            compress.compress_vec(&bytes, &mut packed, flate2::FlushCompress::Sync).unwrap();
+            bytes = packed;
+        }
+        // The server may have closed already, which the next read shows.
+        let _ = self.stream.write_all(&bytes).await;
+        let _ = self.stream.flush().await;
+    }
+
+    /// Reads what has come; `false` at the end.
+    async fn fill(&mut self) -> bool {
+        let mut buffer = vec![0; 16 << 10];
+        let read = tokio::time::timeout(Duration::from_secs(20), self.stream.read(&mut buffer));
+        // The server closing without TLS's goodbye is not of interest here.
+        let count = read.await.expect("a reply in time").unwrap_or(0);
+        let mut rest = &buffer[..count];
+        match &mut self.deflate {
+            None => self.input.extend_from_slice(rest),
+            Some((_, decompress)) => loop {
+                let before = (decompress.total_in(), decompress.total_out());
+                let mut out = Vec::with_capacity(64 << 10);
+                decompress.decompress_vec(rest, &mut out, flate2::FlushDecompress::Sync).unwrap();
+                self.input.extend_from_slice(&out);
+                rest = &rest[(decompress.total_in() - before.0) as usize..];
+                if decompress.total_out() == before.1 {
+                    break;
+                }
+            },
+        }
+        self.ended |= count == 0;
+        count > 0
+    }
+
+    /// The next line, empty at the end; panics when none comes.
     pub async fn line(&mut self) -> String {
-        let mut line = Vec::new();
-        let read = self.stream.read_until(b'\n', &mut line);
-        tokio::time::timeout(Duration::from_secs(20), read).await.expect("a reply in time").unwrap();
-        String::from_utf8_lossy(&line).trim_end_matches("\r\n").to_owned()
+        loop {
+            if let Some(at) = self.input.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.input.drain(..=at).collect();
+                return String::from_utf8_lossy(&line).trim_end_matches("\r\n").to_owned();
+            }
+            if !self.fill().await {
+                let rest = std::mem::take(&mut self.input);
+                return String::from_utf8_lossy(&rest).into_owned();
+            }
+        }
     }
 
     /// Sends a command; returns all lines of the reply, the tagged one last and without its tag.
@@ -208,11 +269,8 @@ impl Imap {
 
     /// What is left until the server closes.
     pub async fn rest(&mut self) -> String {
-        let mut rest = Vec::new();
-        let read = self.stream.read_to_end(&mut rest);
-        // The server closing without TLS's goodbye is not of interest here.
-        let _ = tokio::time::timeout(Duration::from_secs(20), read).await.expect("the end in time");
-        String::from_utf8_lossy(&rest).into_owned()
+        while self.fill().await {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.input)).into_owned()
     }
 
     pub async fn append(&mut self, folder: &str, message: &str) -> Vec<String> {

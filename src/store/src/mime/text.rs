@@ -82,7 +82,6 @@ fn first_text<'p>(part: &'p Part, subtype: &str) -> Option<&'p Part> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::mime::Parsed;
 
     #[test]

@@ -50,6 +50,11 @@ impl Extract {
         extract
     }
 
+    /// How much text it is, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.texts.iter().map(|(_, text)| text.len()).sum()
+    }
+
     /// All of one place, for tests and previews.
     pub fn of_place(&self, place: Place) -> String {
         let texts = self.texts.iter().filter(|(of, _)| *of == place);

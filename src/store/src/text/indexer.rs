@@ -1,9 +1,9 @@
 //! Keeping the index up in the background, a batch at a time. Whoever drives it reads the messages and decides when.
 
-use super::limits::{BATCH_BYTES, BATCH_MESSAGES, BATCH_TIME};
+use super::extract::Extract;
+use super::limits::{BATCH_MESSAGES, BATCH_TEXT};
 use super::{TextError, TextIndex};
 use std::io;
-use std::time::Instant;
 
 /// What one batch did.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub struct Batch {
     pub looked_at: usize,
 }
 
-/// Indexes the first of the given messages in one transaction: as many as [`BATCH_MESSAGES`], [`BATCH_BYTES`] and
-/// [`BATCH_TIME`] allow, and one at least. `read` gives a message's bytes, or None if it is gone meanwhile. Only one
-/// message is in memory at a time.
+/// Indexes the first of the given messages in one transaction: as many as [`BATCH_MESSAGES`] and [`BATCH_TEXT`] allow, and
+/// one at least; in whatever order they are given. `read` gives a message's bytes, or None if it is gone meanwhile. Only
+/// one message is in memory at a time, and the text of all of them.
 ///
 /// A message that cannot be read does not hold up the others. The index's own troubles are errors; after
 /// [`TextError::MadeAnew`] every message of the account is missing in it.
@@ -30,52 +30,56 @@ pub fn index_batch(
     mut read: impl FnMut(i64) -> io::Result<Option<Vec<u8>>>,
 ) -> Result<Batch, TextError> {
     let mut batch = Batch::default();
-    let (mut bytes, begun) = (0, Instant::now());
-    let messages = ids.iter().take(BATCH_MESSAGES).map_while(|id| {
-        if bytes >= BATCH_BYTES || begun.elapsed() >= BATCH_TIME {
-            return None;
+    let (mut extracts, mut bytes) = (Vec::new(), 0);
+    for id in ids.iter().take(BATCH_MESSAGES) {
+        if bytes >= BATCH_TEXT {
+            break;
         }
         batch.looked_at += 1;
         match read(*id) {
             Ok(Some(message)) => {
-                bytes += message.len();
-                batch.indexed += 1;
-                return Some(Some((*id, message)));
+                let extract = Extract::of(&message);
+                bytes += extract.bytes();
+                extracts.push((*id, extract));
             }
             Ok(None) => batch.gone.push(*id),
             Err(error) => batch.unreadable.push((*id, error.to_string())),
         }
-        Some(None)
-    });
-    let done = index.index_each(messages.flatten());
-    index.settle(done)?;
+    }
+    batch.indexed = extracts.len();
+    index.index_extracts(extracts)?;
     Ok(batch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{Query, Scope};
 
     #[test]
     fn a_batch_is_bounded_and_a_lost_message_does_not_hold_up_the_others() {
         let dir = tempfile::tempdir().unwrap();
         let mut index = TextIndex::open(dir.path()).unwrap();
-        let ids: Vec<i64> = (1..=500).collect();
+        // The newest first, as they are wanted most.
+        let ids: Vec<i64> = (1..=500).rev().collect();
         let read = |id: i64| match id {
-            2 => Ok(None),
-            3 => Err(io::Error::other("the disk is tired")),
+            499 => Ok(None),
+            498 => Err(io::Error::other("the disk is tired")),
             id => Ok(Some(format!("Subject: number {id}\r\n\r\n").into_bytes())),
         };
         let batch = index_batch(&mut index, &ids, read).unwrap();
         assert_eq!((batch.looked_at, batch.indexed), (BATCH_MESSAGES, BATCH_MESSAGES - 2));
-        assert_eq!(batch.gone, [2]);
-        assert_eq!(batch.unreadable, [(3, "the disk is tired".to_owned())]);
+        assert_eq!(batch.gone, [499]);
+        assert_eq!(batch.unreadable, [(498, "the disk is tired".to_owned())]);
         let missing = index.missing(&ids).unwrap();
         assert_eq!(missing.len(), 500 - batch.indexed);
-        assert_eq!(&missing[..2], [2, 3]);
+        assert_eq!(&missing[..2], [499, 498]);
+        let query = Query { scope: Scope::Subject, needle: "number 450".into() };
+        assert_eq!(index.search(&query).unwrap().unwrap(), [450]);
 
-        let large = |_: i64| Ok(Some(vec![b'\n'; BATCH_BYTES / 2]));
-        assert_eq!(index_batch(&mut index, &ids[300..], large).unwrap().looked_at, 2);
+        let large = |_: i64| Ok(Some(format!("\r\n{}", "word ".repeat(BATCH_TEXT / 5)).into_bytes()));
+        let batch = index_batch(&mut index, &ids[300..], large).unwrap();
+        assert_eq!(batch.looked_at, BATCH_TEXT / crate::text::limits::TEXT);
         assert_eq!(index_batch(&mut index, &[], large).unwrap(), Batch::default());
     }
 }

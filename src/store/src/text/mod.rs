@@ -94,19 +94,14 @@ impl TextIndex {
 
     /// Puts messages into the index in one transaction; those that are there already are left alone.
     pub fn index_many(&mut self, messages: &[(i64, &[u8])]) -> Result<(), TextError> {
-        let done = self.index_each(messages.iter().map(|(id, bytes)| (*id, *bytes)));
-        self.settle(done)
+        self.index_extracts(messages.iter().map(|(id, bytes)| (*id, Extract::of(bytes))).collect())
     }
 
-    fn index_each<B: AsRef<[u8]>>(&mut self, messages: impl Iterator<Item = (i64, B)>) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        for (id, bytes) in messages {
-            let new = transaction.prepare_cached("INSERT OR IGNORE INTO indexed (id) VALUES (?1)")?.execute([id])? > 0;
-            if new {
-                index_one(&transaction, &mut self.remembered, id, bytes.as_ref())?;
-            }
-        }
-        transaction.commit()
+    fn index_extracts(&mut self, mut extracts: Vec<(i64, Extract)>) -> Result<(), TextError> {
+        // FTS5 writes out what it holds whenever a number is lower than the one before.
+        extracts.sort_by_key(|(id, _)| *id);
+        let done = index_all(&mut self.connection, &mut self.remembered, &extracts);
+        self.settle(done)
     }
 
     /// Puts a part of the index in order, which makes it quicker and lets go of what was forgotten: for quiet times, after
@@ -198,14 +193,29 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-fn index_one(connection: &Connection, remembered: &mut Remembered, id: i64, message: &[u8]) -> rusqlite::Result<()> {
+fn index_all(
+    connection: &mut Connection,
+    remembered: &mut Remembered,
+    extracts: &[(i64, Extract)],
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for (id, extract) in extracts {
+        let new = transaction.prepare_cached("INSERT OR IGNORE INTO indexed (id) VALUES (?1)")?.execute([id])? > 0;
+        if new {
+            index_one(&transaction, remembered, *id, extract)?;
+        }
+    }
+    transaction.commit()
+}
+
+fn index_one(connection: &Connection, remembered: &mut Remembered, id: i64, extract: &Extract) -> rusqlite::Result<()> {
     let mut columns: [String; Place::ALL.len()] = Default::default();
     let mut streams: [Vec<u8>; Place::ALL.len()] = Default::default();
     let mut folded = String::new();
-    for (place, text) in Extract::of(message).texts {
+    for (place, text) in &extract.texts {
         folded.clear();
-        words::fold(&text, &mut folded);
-        let (column, stream) = (&mut columns[place as usize], &mut streams[place as usize]);
+        words::fold(text, &mut folded);
+        let (column, stream) = (&mut columns[*place as usize], &mut streams[*place as usize]);
         let mut write = |number: i64| {
             write_token(number, column);
             column.push(' ');

@@ -1,11 +1,14 @@
 //! Every command that is understood, and how its line is read.
 
+use super::access::{self, GetMetadata, RightsChange};
+use super::append::{self, Append};
 use super::fetch::Fetch;
+use super::list::{self, ListCommand, StatusItem};
+use super::notify::Notify;
 use super::parser::{Bad, Parsed, Parser, bad, is_atom_char, tag_of};
 use super::search::Search;
-use super::set::Set;
-use super::write::parse_date_time;
-use crate::limits;
+use super::set::{Num, Set};
+use super::sort::{Multisearch, Sort, Thread};
 use base::Secret;
 use store::{FlagChange, Flags, Keywords};
 
@@ -16,61 +19,132 @@ pub struct Line {
     pub command: Command,
 }
 
-/// RFC 3501 §6, and the extensions of the capability table. Mailbox names are as they came over the wire.
+/// RFC 9051 §6, RFC 3501 §6, and the extensions of the capability table. Mailbox names are as they came over the wire.
 #[derive(Debug, Clone)]
 pub enum Command {
     Capability,
     Noop,
     Logout,
-    Login { user: Vec<u8>, password: Secret },
-    Authenticate { mechanism: String, initial: Option<Vec<u8>> },
+    Login {
+        user: Vec<u8>,
+        password: Secret,
+    },
+    Authenticate {
+        mechanism: String,
+        initial: Option<Vec<u8>>,
+    },
     Enable(Vec<String>),
     Id,
     Namespace,
-    Select { mailbox: Vec<u8>, read_only: bool, condstore: bool },
-    Create(Vec<u8>),
+    /// The mechanism's name.
+    Compress(String),
+    Select(Select),
+    Create {
+        mailbox: Vec<u8>,
+        uses: Vec<String>,
+    },
     Delete(Vec<u8>),
-    Rename { from: Vec<u8>, to: Vec<u8> },
-    Subscribe { mailbox: Vec<u8>, subscribed: bool },
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
+    Subscribe {
+        mailbox: Vec<u8>,
+        subscribed: bool,
+    },
     List(ListCommand),
-    Lsub { reference: Vec<u8>, pattern: Vec<u8> },
-    Status { mailbox: Vec<u8>, items: Vec<StatusItem> },
+    Lsub {
+        reference: Vec<u8>,
+        pattern: Vec<u8>,
+    },
+    Status {
+        mailbox: Vec<u8>,
+        items: Vec<StatusItem>,
+    },
     Append(Append),
+    Replace {
+        uid: bool,
+        number: Num,
+        append: Append,
+    },
     Idle,
+    Notify(Option<Notify>),
+    GetMetadata(GetMetadata),
+    SetMetadata {
+        mailbox: Vec<u8>,
+        entries: Vec<(String, Option<Vec<u8>>)>,
+    },
+    GetQuota(Vec<u8>),
+    GetQuotaRoot(Vec<u8>),
+    SetQuota,
+    GetAcl(Vec<u8>),
+    SetAcl {
+        mailbox: Vec<u8>,
+        who: String,
+        change: RightsChange,
+        letters: String,
+    },
+    DeleteAcl {
+        mailbox: Vec<u8>,
+        who: String,
+    },
+    ListRights {
+        mailbox: Vec<u8>,
+        who: String,
+    },
+    MyRights(Vec<u8>),
+    Multisearch(Multisearch),
     Check,
     Close,
     Unselect,
-    Expunge { uids: Option<Set> },
-    Search { uid: bool, search: Search },
-    Fetch { uid: bool, fetch: Fetch },
-    Store { uid: bool, store: StoreCommand },
-    Copy { uid: bool, set: Set, mailbox: Vec<u8>, moving: bool },
+    Expunge {
+        uids: Option<Set>,
+    },
+    Search {
+        uid: bool,
+        search: Search,
+    },
+    Sort {
+        uid: bool,
+        sort: Sort,
+    },
+    Thread {
+        uid: bool,
+        thread: Thread,
+    },
+    Fetch {
+        uid: bool,
+        fetch: Fetch,
+    },
+    Store {
+        uid: bool,
+        store: StoreCommand,
+    },
+    Copy {
+        uid: bool,
+        set: Set,
+        mailbox: Vec<u8>,
+        moving: bool,
+    },
 }
 
-/// LIST with what RFC 5258 and RFC 5819 add.
-#[derive(Debug, Clone, Default)]
-pub struct ListCommand {
-    pub only_subscribed: bool,
-    pub only_special: bool,
-    pub recursive_match: bool,
-    pub reference: Vec<u8>,
-    pub patterns: Vec<Vec<u8>>,
-    pub return_subscribed: bool,
-    pub return_status: Option<Vec<StatusItem>>,
-    /// Whether any of the extended syntax was used.
-    pub extended: bool,
+/// SELECT and EXAMINE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Select {
+    pub mailbox: Vec<u8>,
+    pub read_only: bool,
+    pub condstore: bool,
+    pub resync: Option<Resync>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusItem {
-    Messages,
-    Recent,
-    UidNext,
-    UidValidity,
-    Unseen,
-    HighestModSeq,
-    /// RFC 8438.
-    Size,
+/// What a client still knows of a mailbox (RFC 7162 §3.2.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resync {
+    pub validity: u32,
+    pub modseq: u64,
+    pub known: Option<Set>,
+    /// Message numbers and their UIDs.
+    pub matches: Option<(Set, Set)>,
 }
 
 /// Flags as STORE and APPEND name them.
@@ -78,15 +152,6 @@ pub enum StatusItem {
 pub struct Flagged {
     pub flags: Flags,
     pub keywords: Keywords,
-}
-
-#[derive(Debug, Clone)]
-pub struct Append {
-    pub mailbox: Vec<u8>,
-    pub flags: Flagged,
-    /// Seconds since 1970.
-    pub received: Option<u64>,
-    pub message: Vec<u8>,
 }
 
 #[derive(Debug, Clone)]
@@ -125,21 +190,40 @@ fn command(name: &str, p: &mut Parser<'_>) -> Parsed<Command> {
         "NAMESPACE" => Command::Namespace,
         "SELECT" => select(p, false)?,
         "EXAMINE" => select(p, true)?,
-        "CREATE" => Command::Create(create(p)?),
+        "COMPRESS" => {
+            p.space()?;
+            Command::Compress(p.atom()?.to_ascii_uppercase())
+        }
+        "CREATE" => create(p)?,
         "DELETE" => Command::Delete(mailbox(p)?),
         "RENAME" => Command::Rename { from: mailbox(p)?, to: mailbox(p)? },
         "SUBSCRIBE" => Command::Subscribe { mailbox: mailbox(p)?, subscribed: true },
         "UNSUBSCRIBE" => Command::Subscribe { mailbox: mailbox(p)?, subscribed: false },
-        "LIST" => Command::List(list(p)?),
-        "LSUB" => Command::Lsub { reference: mailbox(p)?, pattern: pattern(p)? },
-        "STATUS" => status(p)?,
-        "APPEND" => append(p)?,
+        "LIST" => Command::List(list::list(p)?),
+        "LSUB" => Command::Lsub { reference: mailbox(p)?, pattern: list::pattern(p)? },
+        "STATUS" => list::status(p)?,
+        "APPEND" => Command::Append(append::append(p)?),
         "IDLE" => Command::Idle,
+        "NOTIFY" => Command::Notify(Notify::parse(p)?),
+        "GETMETADATA" => access::get_metadata(p)?,
+        "SETMETADATA" => access::set_metadata(p)?,
+        "GETQUOTA" => Command::GetQuota(mailbox(p)?),
+        "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(p)?),
+        "SETQUOTA" => access::set_quota(p)?,
+        "GETACL" => Command::GetAcl(mailbox(p)?),
+        "SETACL" => access::set_acl(p)?,
+        "DELETEACL" => Command::DeleteAcl { mailbox: mailbox(p)?, who: access::identifier(p)? },
+        "LISTRIGHTS" => Command::ListRights { mailbox: mailbox(p)?, who: access::identifier(p)? },
+        "MYRIGHTS" => Command::MyRights(mailbox(p)?),
+        "ESEARCH" => {
+            p.space()?;
+            Command::Multisearch(Multisearch::parse(p)?)
+        }
         "CHECK" => Command::Check,
         "CLOSE" => Command::Close,
         "UNSELECT" => Command::Unselect,
         "EXPUNGE" => Command::Expunge { uids: None },
-        "SEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE" => on_messages(name, p, false)?,
+        "SEARCH" | "SORT" | "THREAD" | "FETCH" | "STORE" | "COPY" | "MOVE" | "REPLACE" => on_messages(name, p, false)?,
         other => return bad(format!("there is no command {other}")),
     })
 }
@@ -151,7 +235,9 @@ fn uid_command(p: &mut Parser<'_>) -> Parsed<Command> {
             p.space()?;
             Ok(Command::Expunge { uids: Some(Set::parse(p)?) })
         }
-        name @ ("SEARCH" | "FETCH" | "STORE" | "COPY" | "MOVE") => on_messages(name, p, true),
+        name @ ("SEARCH" | "SORT" | "THREAD" | "FETCH" | "STORE" | "COPY" | "MOVE" | "REPLACE") => {
+            on_messages(name, p, true)
+        }
         other => bad(format!("there is no command UID {other}")),
     }
 }
@@ -160,6 +246,9 @@ fn on_messages(name: &str, p: &mut Parser<'_>, uid: bool) -> Parsed<Command> {
     p.space()?;
     Ok(match name {
         "SEARCH" => Command::Search { uid, search: Search::parse(p)? },
+        "SORT" => Command::Sort { uid, sort: Sort::parse(p)? },
+        "THREAD" => Command::Thread { uid, thread: Thread::parse(p)? },
+        "REPLACE" => replace(p, uid)?,
         "FETCH" => Command::Fetch { uid, fetch: Fetch::parse(p)? },
         "STORE" => Command::Store { uid, store: store(p)? },
         moving => {
@@ -169,7 +258,18 @@ fn on_messages(name: &str, p: &mut Parser<'_>, uid: bool) -> Parsed<Command> {
     })
 }
 
-fn mailbox(p: &mut Parser<'_>) -> Parsed<Vec<u8>> {
+/// RFC 8508 §3.
+fn replace(p: &mut Parser<'_>, uid: bool) -> Parsed<Command> {
+    let number = if p.take(b'*') { Num::Last } else { Num::Is(p.number()?) };
+    let append = append::append(p)?;
+    if number == Num::Is(0) || append.messages.len() != 1 {
+        return bad("REPLACE puts one message in the place of one message");
+    }
+    Ok(Command::Replace { uid, number, append })
+}
+
+/// A space and a mailbox's name.
+pub fn mailbox(p: &mut Parser<'_>) -> Parsed<Vec<u8>> {
     p.space()?;
     p.astring()
 }
@@ -212,132 +312,62 @@ fn id(p: &mut Parser<'_>) -> Parsed<Command> {
 }
 
 fn select(p: &mut Parser<'_>, read_only: bool) -> Parsed<Command> {
-    let mailbox = mailbox(p)?;
-    let mut condstore = false;
+    let mut select = Select { mailbox: mailbox(p)?, read_only, condstore: false, resync: None };
     if p.take(b' ') && p.peek() == Some(b'(') {
-        for parameter in p.list(|p| Ok(p.atom()?.to_ascii_uppercase()))? {
-            match parameter.as_str() {
-                "CONDSTORE" => condstore = true,
+        p.list(|p| {
+            match p.atom()?.to_ascii_uppercase().as_str() {
+                "CONDSTORE" => select.condstore = true,
+                "QRESYNC" => {
+                    p.space()?;
+                    select.resync = Some(resync(p)?);
+                }
                 other => return bad(format!("there is no select parameter {other}")),
             }
-        }
+            Ok(())
+        })?;
     }
-    Ok(Command::Select { mailbox, read_only, condstore })
+    Ok(Command::Select(select))
 }
 
-fn create(p: &mut Parser<'_>) -> Parsed<Vec<u8>> {
-    let mut name = mailbox(p)?;
-    // RFC 3501 §6.3.3: a separator at the end announces folders below; they need no announcing.
-    if name.last() == Some(&b'/') {
-        name.pop();
+fn resync(p: &mut Parser<'_>) -> Parsed<Resync> {
+    p.expect(b'(')?;
+    let validity = p.number()?;
+    p.space()?;
+    let modseq = p.long_number()?;
+    if validity == 0 || modseq == 0 {
+        return bad("UIDVALIDITY and modification sequence are not 0");
     }
-    Ok(name)
-}
-
-fn pattern(p: &mut Parser<'_>) -> Parsed<Vec<u8>> {
-    p.space()?;
-    let pattern = p.list_mailbox()?;
-    if pattern.len() > limits::LIST_PATTERN { bad("the pattern is too long") } else { Ok(pattern) }
-}
-
-/// RFC 3501 §6.3.8, RFC 5258 §3, RFC 6154 §2, RFC 5819.
-fn list(p: &mut Parser<'_>) -> Parsed<ListCommand> {
-    let mut list = ListCommand::default();
-    p.space()?;
-    if p.peek() == Some(b'(') {
-        list.extended = true;
-        for option in p.list(|p| Ok(p.atom()?.to_ascii_uppercase()))? {
-            match option.as_str() {
-                "SUBSCRIBED" => list.only_subscribed = true,
-                "SPECIAL-USE" => list.only_special = true,
-                "RECURSIVEMATCH" => list.recursive_match = true,
-                "REMOTE" => {}
-                other => return bad(format!("there is no list selection option {other}")),
-            }
-        }
+    let mut resync = Resync { validity, modseq, known: None, matches: None };
+    if p.take(b' ') && p.peek() != Some(b'(') {
+        resync.known = Some(Set::parse_known(p)?);
+        p.take(b' ');
+    }
+    if p.take(b'(') {
+        let numbers = Set::parse_known(p)?;
         p.space()?;
+        resync.matches = Some((numbers, Set::parse_known(p)?));
+        p.expect(b')')?;
     }
-    list.reference = p.astring()?;
-    p.space()?;
-    if p.peek() == Some(b'(') {
-        list.extended = true;
-        list.patterns = p.list(Parser::list_mailbox)?;
-    } else {
-        list.patterns.push(p.list_mailbox()?);
-    }
-    let bounded = list.patterns.len() <= limits::LIST_PATTERNS;
-    if !bounded || list.patterns.iter().any(|pattern| pattern.len() > limits::LIST_PATTERN) {
-        return bad("the patterns are too long or too many");
-    }
-    if p.take(b' ') && p.take_word("RETURN") {
-        list.extended = true;
-        p.space()?;
-        list_returns(p, &mut list)?;
-    }
-    Ok(list)
+    p.expect(b')')?;
+    Ok(resync)
 }
 
-fn list_returns(p: &mut Parser<'_>, list: &mut ListCommand) -> Parsed<()> {
-    let returns = p.list(|p| {
-        let name = p.atom()?.to_ascii_uppercase();
-        let items = if name == "STATUS" {
-            p.space()?;
-            Some(p.list(status_item)?)
-        } else {
-            None
-        };
-        Ok((name, items))
-    })?;
-    for (name, items) in returns {
-        match name.as_str() {
-            "SUBSCRIBED" => list.return_subscribed = true,
-            "STATUS" => list.return_status = items,
-            // Told in any case.
-            "CHILDREN" | "SPECIAL-USE" => {}
-            other => return bad(format!("there is no list return option {other}")),
-        }
-    }
-    Ok(())
-}
-
-fn status(p: &mut Parser<'_>) -> Parsed<Command> {
+/// With what RFC 6154 §3 adds. The name keeps a separator at its end: the session knows what it means.
+fn create(p: &mut Parser<'_>) -> Parsed<Command> {
     let mailbox = mailbox(p)?;
-    p.space()?;
-    let items = p.list(status_item)?;
-    if items.is_empty() { bad("STATUS names what to tell") } else { Ok(Command::Status { mailbox, items }) }
-}
-
-fn status_item(p: &mut Parser<'_>) -> Parsed<StatusItem> {
-    Ok(match p.atom()?.to_ascii_uppercase().as_str() {
-        "MESSAGES" => StatusItem::Messages,
-        "RECENT" => StatusItem::Recent,
-        "UIDNEXT" => StatusItem::UidNext,
-        "UIDVALIDITY" => StatusItem::UidValidity,
-        "UNSEEN" => StatusItem::Unseen,
-        "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
-        "SIZE" => StatusItem::Size,
-        other => return bad(format!("there is no status item {other}")),
-    })
-}
-
-fn append(p: &mut Parser<'_>) -> Parsed<Command> {
-    let mailbox = mailbox(p)?;
-    p.space()?;
-    let mut flags = Flagged::default();
-    if p.peek() == Some(b'(') {
-        flags = flag_list(p)?;
-        p.space()?;
+    let mut uses = Vec::new();
+    if p.take(b' ') && p.take(b'(') {
+        if !p.take_word("USE ") {
+            return bad(format!("expected USE {}", p.here()));
+        }
+        uses = p.list(|p| flag(p).map(str::to_owned))?;
+        p.expect(b')')?;
     }
-    let mut received = None;
-    if p.peek() == Some(b'"') {
-        received = Some(parse_date_time(&p.string()?).ok_or_else(|| Bad("the date-time cannot be read".into()))?);
-        p.space()?;
-    }
-    let message = p.literal()?.to_vec();
-    Ok(Command::Append(Append { mailbox, flags, received, message }))
+    Ok(Command::Create { mailbox, uses })
 }
 
-fn flag_list(p: &mut Parser<'_>) -> Parsed<Flagged> {
+/// Flags in parentheses.
+pub fn flag_list(p: &mut Parser<'_>) -> Parsed<Flagged> {
     gather(p.list(flag)?)
 }
 
@@ -404,6 +434,7 @@ fn bare_flags(p: &mut Parser<'_>) -> Parsed<Flagged> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::append::Data;
     use super::*;
     use proptest::prelude::*;
 
@@ -425,7 +456,8 @@ mod tests {
     fn an_append_carries_its_message_exactly() {
         let line = b"a APPEND Sent (\\Seen $Forwarded) \"21-Nov-2026 08:00:00 +0100\" {6}\r\nx\r\ny\r\n";
         let Command::Append(append) = parse(line).unwrap().command else { panic!() };
-        assert_eq!(append.message, b"x\r\ny\r\n");
+        let append = &append.messages[0];
+        assert_eq!(append.data, Data::Whole(b"x\r\ny\r\n".to_vec()));
         assert_eq!(append.flags.flags, Flags::SEEN);
         assert!(append.flags.keywords.contains("$Forwarded"));
         assert_eq!(append.received, Some(1_795_244_400));
@@ -440,6 +472,16 @@ mod tests {
         assert_eq!(list.return_status, Some(vec![StatusItem::Messages, StatusItem::Unseen]));
     }
 
+    #[test]
+    fn what_a_client_still_knows_is_understood() {
+        let line = b"a SELECT INBOX (QRESYNC (67890007 20050715194045000 41,43:211 (1,3 41,50)))";
+        let Command::Select(select) = parse(line).unwrap().command else { panic!() };
+        let resync = select.resync.unwrap();
+        assert_eq!((resync.validity, resync.modseq), (67_890_007, 20_050_715_194_045_000));
+        assert!(resync.known.is_some() && resync.matches.is_some());
+        assert!(why("a SELECT INBOX (QRESYNC (0 1))").contains("not 0"));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_understood_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -451,7 +493,8 @@ mod tests {
             words in proptest::collection::vec(prop_oneof![
                 Just("FETCH"), Just("UID"), Just("SEARCH"), Just("STORE"), Just("LIST"), Just("APPEND"), Just("1:*"),
                 Just("("), Just(")"), Just("BODY[1.HEADER.FIELDS (a)]<0.5>"), Just("NOT"), Just("OR"), Just("{3}\r\nabc"),
-                Just("\"a b\""), Just("RETURN"), Just("FLAGS"), Just("\\Seen"), Just("INBOX"), Just("BODY.PEEK["),
+                Just("\"a b\""), Just("RETURN"), Just("SORT"), Just("THREAD"), Just("NOTIFY"), Just("SET"), Just("ESEARCH"), Just("IN"), Just("UTF-8"),
+                Just("GETMETADATA"), Just("/private/comment"), Just("QRESYNC"), Just("SETACL"), Just("CATENATE"), Just("FLAGS"), Just("\\Seen"), Just("INBOX"), Just("BODY.PEEK["),
             ], 0..12)
         ) {
             let _ = parse(format!("a {}", words.join(" ")).as_bytes());

@@ -1,7 +1,8 @@
-//! What FETCH may ask for (RFC 3501 §6.4.5).
+//! What FETCH may ask for (RFC 9051 §6.4.5), with BINARY (RFC 3516), PREVIEW (RFC 8970), SAVEDATE (RFC 8514), OBJECTID
+//! (RFC 8474), and the modifiers of CONDSTORE, QRESYNC (RFC 7162) and PARTIAL (RFC 9394).
 
 use super::parser::{Parsed, Parser, bad};
-use super::set::Set;
+use super::set::{Set, Window};
 use super::write::astring;
 use crate::limits;
 
@@ -11,6 +12,10 @@ pub struct Fetch {
     pub items: Vec<Item>,
     /// Only messages changed after this (RFC 7162 §3.1.4.1).
     pub changed_since: Option<u64>,
+    /// Also what was removed since then (RFC 7162 §3.2.6).
+    pub vanished: bool,
+    /// Only a part of the set (RFC 9394 §3.3).
+    pub window: Option<Window>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +28,28 @@ pub enum Item {
     Body,
     BodyStructure,
     ModSeq,
-    Section { section: Section, peek: bool, partial: Option<Partial>, label: String },
+    /// RFC 8970; `lazy` asks for it only when it is at hand.
+    Preview {
+        lazy: bool,
+    },
+    /// RFC 8514.
+    SaveDate,
+    /// RFC 8474.
+    EmailId,
+    ThreadId,
+    /// A part with its transfer encoding undone (RFC 3516).
+    Binary {
+        path: Vec<u32>,
+        peek: bool,
+        partial: Option<Partial>,
+    },
+    BinarySize(Vec<u32>),
+    Section {
+        section: Section,
+        peek: bool,
+        partial: Option<Partial>,
+        label: String,
+    },
 }
 
 /// A part of a message: its number, and what of it.
@@ -53,32 +79,57 @@ impl Fetch {
     pub fn parse(p: &mut Parser<'_>) -> Parsed<Fetch> {
         let set = Set::parse(p)?;
         p.space()?;
-        let mut items = if p.peek() == Some(b'(') { p.list(item)? } else { macro_or_item(p)? };
-        if items.is_empty() || items.len() > limits::FETCH_ITEMS {
-            return bad("FETCH asks for nothing, or for too much at once");
+        let items = fetch_items(p)?;
+        let mut fetch = Fetch { set, items, changed_since: None, vanished: false, window: None };
+        if p.take(b' ') && p.peek() == Some(b'(') {
+            p.list(|p| modifier(p, &mut fetch))?;
         }
-        let mut changed_since = None;
-        if p.take(b' ') && p.take(b'(') {
-            if !p.take_word("CHANGEDSINCE ") {
-                return bad(format!("expected CHANGEDSINCE {}", p.here()));
-            }
-            changed_since = Some(p.long_number()?);
-            p.expect(b')')?;
-            items.push(Item::ModSeq);
+        if fetch.vanished && fetch.changed_since.is_none() {
+            return bad("VANISHED goes with CHANGEDSINCE");
         }
-        let mut unique: Vec<Item> = Vec::with_capacity(items.len());
-        for item in items {
-            if !unique.contains(&item) {
-                unique.push(item);
-            }
+        if fetch.changed_since.is_some() && !fetch.items.contains(&Item::ModSeq) {
+            fetch.items.push(Item::ModSeq);
         }
-        Ok(Fetch { set, items: unique, changed_since })
+        Ok(fetch)
     }
 
     /// Whether anything asked for sets \Seen.
     pub fn sees(&self) -> bool {
-        self.items.iter().any(|item| matches!(item, Item::Section { peek: false, .. }))
+        self.items
+            .iter()
+            .any(|item| matches!(item, Item::Section { peek: false, .. } | Item::Binary { peek: false, .. }))
     }
+}
+
+fn modifier(p: &mut Parser<'_>, fetch: &mut Fetch) -> Parsed<()> {
+    match p.atom()?.to_ascii_uppercase().as_str() {
+        "CHANGEDSINCE" => {
+            p.space()?;
+            fetch.changed_since = Some(p.long_number()?);
+        }
+        "VANISHED" => fetch.vanished = true,
+        "PARTIAL" => {
+            p.space()?;
+            fetch.window = Some(Window::parse(p)?);
+        }
+        other => return bad(format!("there is no FETCH modifier {other}")),
+    }
+    Ok(())
+}
+
+/// One item, a macro, or several in parentheses; each once.
+pub fn fetch_items(p: &mut Parser<'_>) -> Parsed<Vec<Item>> {
+    let items = if p.peek() == Some(b'(') { p.list(item)? } else { macro_or_item(p)? };
+    if items.is_empty() || items.len() > limits::FETCH_ITEMS {
+        return bad("FETCH asks for nothing, or for too much at once");
+    }
+    let mut unique: Vec<Item> = Vec::with_capacity(items.len());
+    for item in items {
+        if !unique.contains(&item) {
+            unique.push(item);
+        }
+    }
+    Ok(unique)
 }
 
 fn macro_or_item(p: &mut Parser<'_>) -> Parsed<Vec<Item>> {
@@ -111,6 +162,19 @@ fn item(p: &mut Parser<'_>) -> Parsed<Item> {
         "RFC822.TEXT" => whole(Text::Body, false),
         "BODY" | "BODY.PEEK" if p.peek() == Some(b'[') => section_item(p, name == "BODY.PEEK")?,
         "BODY" => Item::Body,
+        "BINARY" | "BINARY.PEEK" => binary(p, name == "BINARY.PEEK")?,
+        "BINARY.SIZE" => Item::BinarySize(numbered(p)?),
+        "PREVIEW" => {
+            let lazy = p.rest().get(..6).is_some_and(|next| next.eq_ignore_ascii_case(b" (LAZY"));
+            if lazy {
+                p.space()?;
+                p.list(Parser::atom)?;
+            }
+            Item::Preview { lazy }
+        }
+        "SAVEDATE" => Item::SaveDate,
+        "EMAILID" => Item::EmailId,
+        "THREADID" => Item::ThreadId,
         other => return bad(format!("FETCH has no item {other:?}")),
     })
 }
@@ -119,23 +183,40 @@ fn section_item(p: &mut Parser<'_>, peek: bool) -> Parsed<Item> {
     p.expect(b'[')?;
     let section = section(p)?;
     p.expect(b']')?;
-    let mut partial = None;
-    if p.take(b'<') {
-        let first = p.number()?;
-        p.expect(b'.')?;
-        let count = p.number()?;
-        p.expect(b'>')?;
-        if count == 0 {
-            return bad("a partial fetch asks for at least one octet");
-        }
-        partial = Some(Partial { first, count });
-    }
+    let partial = partial(p)?;
     let origin = partial.map(|partial| format!("<{}>", partial.first)).unwrap_or_default();
     let label = format!("BODY[{}]{origin}", shown(&section));
     Ok(Item::Section { section, peek, partial, label })
 }
 
-fn section(p: &mut Parser<'_>) -> Parsed<Section> {
+fn partial(p: &mut Parser<'_>) -> Parsed<Option<Partial>> {
+    if !p.take(b'<') {
+        return Ok(None);
+    }
+    let first = p.number()?;
+    p.expect(b'.')?;
+    let count = p.number()?;
+    p.expect(b'>')?;
+    if count == 0 {
+        return bad("a partial fetch asks for at least one octet");
+    }
+    Ok(Some(Partial { first, count }))
+}
+
+fn binary(p: &mut Parser<'_>, peek: bool) -> Parsed<Item> {
+    Ok(Item::Binary { path: numbered(p)?, peek, partial: partial(p)? })
+}
+
+/// `[1.2]`, or `[]` for the whole message.
+fn numbered(p: &mut Parser<'_>) -> Parsed<Vec<u32>> {
+    p.expect(b'[')?;
+    let Section { path, text } = section(p)?;
+    p.expect(b']')?;
+    if text == Text::All { Ok(path) } else { bad("BINARY takes the number of a part and nothing else") }
+}
+
+/// Reads `1.2.HEADER` and the like, as it stands between brackets (RFC 9051 §9, section-spec) or in a URL.
+pub fn section(p: &mut Parser<'_>) -> Parsed<Section> {
     let mut path = Vec::new();
     while p.peek().is_some_and(|byte| byte.is_ascii_digit()) {
         match p.number()? {

@@ -1,4 +1,4 @@
-//! Literals announced at the end of a line (RFC 3501 §4.3, RFC 7888).
+//! Literals announced at the end of a line (RFC 9051 §4.3, RFC 7888; `~{…}` of RFC 3516 as well).
 
 /// A literal that follows this line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,7 @@ mod tests {
     fn both_kinds_of_literal_are_seen_and_nothing_else() {
         assert_eq!(announced(b"a LOGIN {5}"), Some(Announced { length: 5, waits: true }));
         assert_eq!(announced(b"a LOGIN {5+}"), Some(Announced { length: 5, waits: false }));
+        assert_eq!(announced(b"a APPEND x ~{5+}"), Some(Announced { length: 5, waits: false }));
         for other in [b"a LOGIN {}".as_slice(), b"{-1}", b"{5} ", b"5}", b"{99999999999999999999}"] {
             assert_eq!(announced(other), None);
         }

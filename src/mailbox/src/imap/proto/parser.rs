@@ -138,6 +138,7 @@ impl<'a> Parser<'a> {
         match self.peek() {
             Some(b'"') => self.quoted(),
             Some(b'{') => self.literal().map(<[u8]>::to_vec),
+            Some(b'~') if self.rest().starts_with(b"~{") => self.literal8().map(<[u8]>::to_vec),
             _ => bad(format!("expected a string {}", self.here())),
         }
     }
@@ -185,7 +186,21 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// A literal without NUL octets.
     pub fn literal(&mut self) -> Parsed<&'a [u8]> {
+        let bytes = self.sized()?;
+        if bytes.contains(&0) {
+            return bad("a literal with a NUL octet is written ~{…} (RFC 3516)");
+        }
+        Ok(bytes)
+    }
+
+    /// A literal, or one of any octets, `~{…}` (RFC 3516 §4).
+    pub fn literal8(&mut self) -> Parsed<&'a [u8]> {
+        if self.take(b'~') { self.sized() } else { self.literal() }
+    }
+
+    fn sized(&mut self) -> Parsed<&'a [u8]> {
         self.expect(b'{')?;
         let length = self.number()? as usize;
         self.take(b'+');
@@ -197,9 +212,6 @@ impl<'a> Parser<'a> {
         let Some(end) = end else { return bad("a literal is shorter than was announced") };
         let bytes = &self.bytes[self.at..end];
         self.at = end;
-        if bytes.contains(&0) {
-            return bad("a literal has a NUL octet, which needs the BINARY extension");
-        }
         Ok(bytes)
     }
 

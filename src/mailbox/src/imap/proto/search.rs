@@ -1,25 +1,40 @@
-//! Search keys (RFC 3501 §6.4.4) with ESEARCH's return options (RFC 4731).
+//! Search keys (RFC 9051 §6.4.4) with the return options of ESEARCH and its kin.
 
 use super::parser::{Parsed, Parser, bad};
-use super::set::Set;
+use super::set::{Set, Window};
 use crate::limits;
 use jiff::civil::Date;
 use store::Flags;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
-    /// `None` for the classic SEARCH response.
-    pub returns: Option<Vec<Return>>,
-    /// All of which a message must meet.
+    /// `None` for the response that the session's revision of IMAP has by default.
+    pub returns: Option<Returns>,
+    pub charset: Charset,
+    /// All of which a message must meet; none when the charset is unknown.
     pub keys: Vec<Key>,
 }
 
+/// The CHARSET that a search names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Return {
-    Min,
-    Max,
-    All,
-    Count,
+pub enum Charset {
+    /// None.
+    Default,
+    Named,
+    /// Neither UTF-8 nor US-ASCII; what follows was not read.
+    Unknown,
+}
+
+/// RETURN options (RFC 9051 §6.4.4, RFC 5182, RFC 9394, RFC 6203).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Returns {
+    pub min: bool,
+    pub max: bool,
+    pub all: bool,
+    pub count: bool,
+    pub save: bool,
+    pub relevancy: bool,
+    pub partial: Option<Window>,
 }
 
 /// What a message may be asked. Text is lower case.
@@ -46,61 +61,112 @@ pub enum Key {
     SentBefore(Date),
     SentOn(Date),
     SentSince(Date),
+    SavedBefore(Date),
+    SavedOn(Date),
+    SavedSince(Date),
+    /// At least, and less than, so many seconds old (RFC 5032).
+    Older(u32),
+    Younger(u32),
     Larger(u64),
     Smaller(u64),
     ModSeq(u64),
+    /// RFC 8474 §5.
+    EmailId(String),
+    ThreadId(String),
+    /// Also what only resembles it (RFC 6203).
+    Fuzzy(Box<Key>),
     Not(Box<Key>),
     Or(Box<Key>, Box<Key>),
     And(Vec<Key>),
 }
 
 impl Search {
+    /// What follows SEARCH.
     pub fn parse(p: &mut Parser<'_>) -> Parsed<Search> {
-        let mut returns = None;
-        if p.take_word("RETURN ") {
-            returns = Some(return_options(p)?);
-            p.space()?;
-        }
+        let returns = Returns::parse(p)?;
+        let mut charset = Charset::Default;
         if p.take_word("CHARSET ") {
-            let charset = p.astring()?;
-            if ![b"UTF-8".as_slice(), b"US-ASCII"].iter().any(|known| charset.eq_ignore_ascii_case(known)) {
-                return bad("searches are in UTF-8 or US-ASCII");
-            }
-            p.space()?;
+            charset = charset_name(p)?;
+        }
+        Search::program(p, returns, charset)
+    }
+
+    /// What follows SORT's criteria or THREAD's algorithm: the charset is always named (RFC 5256 §3).
+    pub fn with_charset(p: &mut Parser<'_>, returns: Option<Returns>) -> Parsed<Search> {
+        let charset = charset_name(p)?;
+        Search::program(p, returns, charset)
+    }
+
+    fn program(p: &mut Parser<'_>, returns: Option<Returns>, charset: Charset) -> Parsed<Search> {
+        if charset == Charset::Unknown {
+            p.run(|_| true);
+            return Ok(Search { returns, charset, keys: Vec::new() });
         }
         let mut reader = Keys { left: limits::SEARCH_KEYS };
-        Ok(Search { returns, keys: reader.several(p, 0)? })
+        Ok(Search { returns, charset, keys: reader.several(p, 0)? })
     }
 
     /// Whether a key of this kind stands anywhere in it.
     pub fn any(&self, wanted: impl Fn(&Key) -> bool) -> bool {
-        fn within(key: &Key, wanted: &dyn Fn(&Key) -> bool) -> bool {
-            wanted(key)
-                || match key {
-                    Key::Not(inner) => within(inner, wanted),
-                    Key::Or(a, b) => within(a, wanted) || within(b, wanted),
-                    Key::And(keys) => keys.iter().any(|key| within(key, wanted)),
-                    _ => false,
-                }
-        }
-        self.keys.iter().any(|key| within(key, &wanted))
+        self.keys.iter().any(|key| key.any(&wanted))
     }
 }
 
-fn return_options(p: &mut Parser<'_>) -> Parsed<Vec<Return>> {
-    let mut options = p.list(|p| {
-        Ok(match p.atom()?.to_ascii_uppercase().as_str() {
-            "MIN" => Return::Min,
-            "MAX" => Return::Max,
-            "ALL" => Return::All,
-            "COUNT" => Return::Count,
-            other => return bad(format!("there is no search return option {other}")),
-        })
-    })?;
-    if options.is_empty() {
-        options.push(Return::All);
+impl Key {
+    /// Whether this key or one within it is of a kind.
+    pub fn any(&self, wanted: &dyn Fn(&Key) -> bool) -> bool {
+        wanted(self)
+            || match self {
+                Key::Not(inner) | Key::Fuzzy(inner) => inner.any(wanted),
+                Key::Or(a, b) => a.any(wanted) || b.any(wanted),
+                Key::And(keys) => keys.iter().any(|key| key.any(wanted)),
+                _ => false,
+            }
     }
-    Ok(options)
+}
+
+fn charset_name(p: &mut Parser<'_>) -> Parsed<Charset> {
+    let charset = p.astring()?;
+    p.space()?;
+    let known = [b"UTF-8".as_slice(), b"US-ASCII"].iter().any(|known| charset.eq_ignore_ascii_case(known));
+    Ok(if known { Charset::Named } else { Charset::Unknown })
+}
+
+impl Returns {
+    /// `RETURN (…)` and the space after it, if that is next.
+    pub fn parse(p: &mut Parser<'_>) -> Parsed<Option<Returns>> {
+        if !p.take_word("RETURN ") {
+            return Ok(None);
+        }
+        let mut returns = Returns::default();
+        p.list(|p| returns.option(p))?;
+        p.space()?;
+        if returns.partial.is_some() && returns.all {
+            return bad("PARTIAL and ALL are not asked for together");
+        }
+        if returns == (Returns { save: returns.save, relevancy: returns.relevancy, ..Returns::default() }) {
+            // RFC 5182 §2.1: SAVE alone wants no numbers. Nothing at all means ALL.
+            returns.all = !returns.save;
+        }
+        Ok(Some(returns))
+    }
+
+    fn option(&mut self, p: &mut Parser<'_>) -> Parsed<()> {
+        match p.atom()?.to_ascii_uppercase().as_str() {
+            "MIN" => self.min = true,
+            "MAX" => self.max = true,
+            "ALL" => self.all = true,
+            "COUNT" => self.count = true,
+            "SAVE" => self.save = true,
+            "RELEVANCY" => self.relevancy = true,
+            "PARTIAL" => {
+                p.space()?;
+                self.partial = Some(Window::parse(p)?);
+            }
+            other => return bad(format!("there is no search return option {other}")),
+        }
+        Ok(())
+    }
 }
 
 struct Keys {
@@ -132,7 +198,7 @@ impl Keys {
                 p.expect(b')')?;
                 return Ok(Key::And(keys));
             }
-            Some(b'*' | b'0'..=b'9') => return Ok(Key::Numbers(Set::parse(p)?)),
+            Some(b'*' | b'$' | b'0'..=b'9') => return Ok(Key::Numbers(Set::parse(p)?)),
             _ => {}
         }
         let name = p.atom()?.to_ascii_uppercase();
@@ -140,6 +206,10 @@ impl Keys {
             "NOT" => {
                 p.space()?;
                 Ok(Key::Not(Box::new(self.one(p, depth + 1)?)))
+            }
+            "FUZZY" => {
+                p.space()?;
+                Ok(Key::Fuzzy(Box::new(self.one(p, depth + 1)?)))
             }
             "OR" => {
                 p.space()?;
@@ -187,6 +257,15 @@ fn simple(name: &str, p: &mut Parser<'_>) -> Parsed<Key> {
         "SENTBEFORE" => Ok(Key::SentBefore(date(p)?)),
         "SENTON" => Ok(Key::SentOn(date(p)?)),
         "SENTSINCE" => Ok(Key::SentSince(date(p)?)),
+        "SAVEDBEFORE" => Ok(Key::SavedBefore(date(p)?)),
+        "SAVEDON" => Ok(Key::SavedOn(date(p)?)),
+        "SAVEDSINCE" => Ok(Key::SavedSince(date(p)?)),
+        // RFC 8514 §4.3: it asks whether the mailbox has save dates, which all here have.
+        "SAVEDATESUPPORTED" => Ok(Key::All),
+        "OLDER" => Ok(Key::Older(interval(p)?)),
+        "YOUNGER" => Ok(Key::Younger(interval(p)?)),
+        "EMAILID" => Ok(Key::EmailId(object_id(p)?)),
+        "THREADID" => Ok(Key::ThreadId(object_id(p)?)),
         "LARGER" => Ok(Key::Larger(long(p)?)),
         "SMALLER" => Ok(Key::Smaller(long(p)?)),
         "UID" => {
@@ -205,6 +284,21 @@ fn text(p: &mut Parser<'_>) -> Parsed<String> {
         Ok(text) => Ok(text.to_lowercase()),
         Err(_) => bad("the text searched for is not UTF-8"),
     }
+}
+
+/// Seconds, not none (RFC 5032 §3).
+fn interval(p: &mut Parser<'_>) -> Parsed<u32> {
+    p.space()?;
+    match p.number()? {
+        0 => bad("an interval is at least one second"),
+        seconds => Ok(seconds),
+    }
+}
+
+/// RFC 8474 §7, objectid.
+fn object_id(p: &mut Parser<'_>) -> Parsed<String> {
+    p.space()?;
+    Ok(p.atom()?.to_owned())
 }
 
 fn keyword(p: &mut Parser<'_>) -> Parsed<Key> {
@@ -268,6 +362,16 @@ mod tests {
     }
 
     #[test]
+    fn return_options_mean_what_the_rfcs_say() {
+        let returns = |text: &str| Search::parse(&mut Parser::new(text.as_bytes())).unwrap().returns.unwrap();
+        assert!(returns("RETURN () ALL").all);
+        assert!(!returns("RETURN (SAVE) ALL").all && returns("RETURN (SAVE) ALL").save);
+        assert_eq!(returns("RETURN (PARTIAL -1:-50) ALL").partial, Some(Window { first: -1, last: -50 }));
+        let unknown = Search::parse(&mut Parser::new(b"CHARSET KOI8-R SUBJECT {2}\r\n\xff\xfe")).unwrap();
+        assert_eq!(unknown.charset, Charset::Unknown);
+    }
+
+    #[test]
     fn endless_nesting_is_refused() {
         assert!(keys(&"(".repeat(5000)).is_err());
         assert!(keys(&format!("{}SEEN", "NOT ".repeat(5000))).is_err());
@@ -275,7 +379,15 @@ mod tests {
 
     #[test]
     fn wrong_dates_and_keys_are_refused() {
-        for wrong in ["SINCE 31-Feb-2026", "SINCE 2026-01-01", "FROB", "FROM", "LARGER x", "CHARSET KOI8-R ALL"] {
+        for wrong in [
+            "SINCE 31-Feb-2026",
+            "SINCE 2026-01-01",
+            "FROB",
+            "FROM",
+            "LARGER x",
+            "OLDER 0",
+            "RETURN (ALL PARTIAL 1:2) ALL",
+        ] {
             assert!(keys(wrong).is_err(), "{wrong}");
         }
     }

@@ -17,6 +17,14 @@ pub fn astring(text: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A mailbox's name as an atom or quoted string, UTF-8 as it is (RFC 9051 §5.1). Names have no control characters.
+pub fn mailbox_name(name: &str) -> Vec<u8> {
+    if name.is_ascii() {
+        return astring(name.as_bytes());
+    }
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")).into_bytes()
+}
+
 /// `(\Seen \Recent $Forwarded)`
 pub fn flag_list(flags: Flags, keywords: &Keywords, recent: bool) -> String {
     let mut all: Vec<&str> = flags.names().collect();

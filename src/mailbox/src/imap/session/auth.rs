@@ -1,19 +1,27 @@
 //! Logging in, and what may be asked in any state.
 
-use super::{Done, Session, Stop, User, capabilities};
+use super::{Done, Session, Stop, User};
+use crate::imap::capability;
 use crate::imap::connection::End;
 use crate::limits;
-use base::{Address, Secret};
+use crate::login::{self, Asker, Progress, Refused};
+use crate::sasl::Fault;
+use base::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use wire::directory::{Authenticate, Login, Service};
+use wire::directory::Service;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) fn capability(&mut self) -> Done {
-        let offered = capabilities(self.user.is_some());
+        let offered = self.capabilities();
         self.say(&format!("* CAPABILITY {offered}"));
         Ok("done".into())
+    }
+
+    pub(super) fn capabilities(&self) -> String {
+        capability::offered(&self.offer, self.user.is_some(), self.conn.is_compressed())
     }
 
     /// RFC 2971. The version is nobody's business before the login, nor needed after.
@@ -28,13 +36,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Err(Stop::End(End::Gone))
     }
 
-    /// RFC 5161. CONDSTORE is the only one that makes a difference.
+    /// RFC 5161: what is known is switched on and told, the rest is passed over.
     pub(super) fn enable(&mut self, names: &[String]) -> Done {
         self.user()?;
-        let known = names.iter().any(|name| name == "CONDSTORE");
-        self.condstore |= known;
-        self.say(if known { "* ENABLED CONDSTORE" } else { "* ENABLED" });
+        let mut enabled = String::new();
+        for name in names {
+            match name.as_str() {
+                "CONDSTORE" => self.condstore = true,
+                "IMAP4REV2" => self.modes.rev2 = true,
+                "QRESYNC" => {
+                    // RFC 7162 §3.2.3.
+                    self.modes.qresync = true;
+                    self.condstore = true;
+                }
+                "UIDONLY" => self.modes.uid_only = true,
+                "UTF8=ACCEPT" => self.modes.utf8_accept = true,
+                _ => continue,
+            }
+            enabled.push(' ');
+            enabled.push_str(if name == "IMAP4REV2" { "IMAP4rev2" } else { name });
+        }
+        self.say(&format!("* ENABLED{enabled}"));
         Ok("done".into())
+    }
+
+    /// RFC 4978. It begins after the tagged reply.
+    pub(super) fn compress(&mut self, mechanism: &str) -> Done {
+        self.user()?;
+        if mechanism != "DEFLATE" {
+            return Err(Stop::Bad("the only compression is DEFLATE".into()));
+        }
+        if self.conn.is_compressed() {
+            return Err(Stop::No("[COMPRESSIONACTIVE] the connection is compressed already".into()));
+        }
+        self.compress_next = true;
+        Ok("compression begins".into())
     }
 
     pub(super) async fn login(&mut self, user: &[u8], password: Secret) -> Done {
@@ -42,75 +78,80 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(Stop::Bad("logged in already".into()));
         }
         let login = String::from_utf8_lossy(user).into_owned();
-        self.verify(login, password).await
+        match self.shared.logins.password(login, password, self.asker()).await {
+            Ok(user) => self.enter(user),
+            Err(refused) => Err(self.refuse(&refused)),
+        }
     }
 
-    /// RFC 4616: `authzid NUL authcid NUL password` in base64.
+    /// RFC 9051 §6.2.2: any mechanism that was offered.
     pub(super) async fn authenticate(&mut self, mechanism: &str, initial: Option<Vec<u8>>) -> Done {
         if self.user.is_some() {
             return Err(Stop::Bad("logged in already".into()));
         }
-        if mechanism != "PLAIN" {
-            return Err(Stop::No("[CANNOT] this server knows AUTHENTICATE PLAIN and LOGIN".into()));
-        }
-        let encoded = match initial {
+        let shared = Arc::clone(&self.shared);
+        let Some(mut exchange) = shared.logins.begin(mechanism, &self.offer) else {
+            return Err(Stop::No(format!("[CANNOT] this server knows {} and LOGIN", self.offer.names())));
+        };
+        let mut response = match initial {
+            None => None,
             // RFC 4959 §3: an empty response is written as "=".
-            Some(initial) if initial == b"=" => Vec::new(),
-            Some(initial) => initial,
-            None => {
-                self.say("+ ");
-                self.conn.flush().await.map_err(Stop::End)?;
-                let line = tokio::time::timeout(limits::LOGIN_WITHIN, self.conn.line(limits::COMMAND_LINE));
-                line.await.map_err(|_| Stop::End(End::Bye("no login in time")))?.map_err(Stop::End)?
-            }
+            Some(empty) if empty == b"=" => Some(Vec::new()),
+            Some(initial) => Some(decoded(&initial)?),
         };
-        if encoded == b"*" {
-            return Err(Stop::Bad("cancelled".into()));
+        loop {
+            let challenge = match shared.logins.advance(&mut exchange, response.as_deref(), self.asker()).await {
+                Progress::Challenge(challenge) => challenge,
+                Progress::In(user, None) => return self.enter(*user),
+                Progress::In(user, Some(last_words)) => {
+                    self.ask(&last_words).await?;
+                    return self.enter(*user);
+                }
+                Progress::Refused(refused) => return Err(self.refuse(&refused)),
+            };
+            response = Some(decoded(&self.ask(&challenge).await?)?);
         }
-        let decoded = STANDARD.decode(&encoded).map_err(|_| Stop::Bad("that is not base64".into()))?;
-        let text = String::from_utf8(decoded).map_err(|_| Stop::Bad("that is not UTF-8".into()))?;
-        let mut parts = text.split('\0');
-        let (Some(acting_as), Some(login), Some(password), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(Stop::Bad("that is not what PLAIN looks like".into()));
-        };
-        if !acting_as.is_empty() && acting_as != login {
-            return Err(Stop::No("[AUTHORIZATIONFAILED] nobody acts for somebody else here".into()));
-        }
-        let (login, password) = (login.to_owned(), Secret::new(password));
-        self.verify(login, password).await
     }
 
-    async fn verify(&mut self, login: String, password: Secret) -> Done {
-        let request = Authenticate { login, password, service: Service::Imap, client: self.client };
-        match self.shared.directory.ask(&request).await {
-            Ok(Login::Granted { account, .. }) => self.enter(account).await,
-            Ok(Login::Denied) => {
+    /// Sends a challenge; gives the answer as it came.
+    async fn ask(&mut self, challenge: &[u8]) -> Result<Vec<u8>, Stop> {
+        self.say(&format!("+ {}", STANDARD.encode(challenge)));
+        self.conn.flush().await.map_err(Stop::End)?;
+        let line = tokio::time::timeout(limits::LOGIN_WITHIN, self.conn.line(limits::COMMAND_LINE));
+        let line = line.await.map_err(|_| Stop::End(End::Bye("no login in time")))?.map_err(Stop::End)?;
+        if line == b"*" { Err(Stop::Bad("cancelled".into())) } else { Ok(line) }
+    }
+
+    fn asker(&self) -> Asker {
+        Asker { service: Service::Imap, client: self.client }
+    }
+
+    fn refuse(&mut self, refused: &Refused) -> Stop {
+        let code = match refused {
+            Refused::Denied => {
                 self.login_tries += 1;
                 if self.login_tries >= limits::LOGIN_TRIES {
-                    return Err(Stop::End(End::Bye("too many wrong passwords")));
+                    return Stop::End(End::Bye("too many wrong passwords"));
                 }
-                Err(Stop::No("[AUTHENTICATIONFAILED] the name or the password is wrong".into()))
+                "AUTHENTICATIONFAILED"
             }
-            Ok(Login::Throttled { retry_after_seconds }) => Err(Stop::No(format!(
-                "[UNAVAILABLE] too many failed logins; try again in {retry_after_seconds} seconds"
-            ))),
-            Err(why) => {
-                tracing::error!("a login could not be checked: {why}");
-                Err(Stop::No("[UNAVAILABLE] logins cannot be checked just now; try again".into()))
-            }
-        }
+            Refused::Throttled(_) | Refused::Unavailable => "UNAVAILABLE",
+            Refused::TooManySessions => "LIMIT",
+            Refused::Exchange(Fault::Malformed(why)) => return Stop::Bad((*why).into()),
+            Refused::Exchange(Fault::ActsForAnother) => "AUTHORIZATIONFAILED",
+            Refused::Exchange(_) => "AUTHENTICATIONFAILED",
+        };
+        Stop::No(format!("[{code}] {refused}"))
     }
 
-    async fn enter(&mut self, address: Address) -> Done {
-        let Some(slot) = self.shared.of_account(&address) else {
-            return Err(Stop::No("[LIMIT] this account has too many sessions already".into()));
-        };
-        let account = self.shared.accounts.get(&address).await?;
-        let feed = account.watch();
-        tracing::info!("{address} logged in from {}", self.client);
-        self.user = Some(User { address, account, feed, _slot: slot });
-        Ok(format!("[CAPABILITY {}] welcome", capabilities(true)))
+    fn enter(&mut self, user: login::User) -> Done {
+        let feed = user.account.watch();
+        let (address, account) = (user.address.clone(), Arc::clone(&user.account));
+        self.user = Some(User { address, account, feed, _login: user });
+        Ok(format!("[CAPABILITY {}] welcome", self.capabilities()))
     }
+}
+
+fn decoded(base64: &[u8]) -> Result<Vec<u8>, Stop> {
+    STANDARD.decode(base64).map_err(|_| Stop::Bad("that is not base64".into()))
 }

@@ -6,6 +6,8 @@ use crate::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, sleep_until};
 
+type Feed = tokio::sync::watch::Receiver<u64>;
+
 enum Woken {
     Line(Result<Vec<u8>, End>),
     Changed,
@@ -22,6 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         loop {
             self.sync(true).await.map_err(Stop::End)?;
             self.conn.flush().await.map_err(Stop::End)?;
+            self.conn.rest();
             match self.next_event(until).await {
                 Woken::Line(line) => {
                     let line = line.map_err(Stop::End)?;
@@ -30,7 +33,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     }
                     return Err(Stop::Bad("IDLE is ended by DONE".into()));
                 }
-                Woken::Changed => {}
+                Woken::Changed => self.tell_watched().await.map_err(Stop::End)?,
                 Woken::Heartbeat => {
                     self.look_for_others().await?;
                     self.say("* OK still here");
@@ -43,13 +46,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     async fn next_event(&mut self, until: Instant) -> Woken {
         let Some(user) = &self.user else { return Woken::TooLong };
-        let mut feed = user.feed.clone();
-        let changed = async {
-            // The receiver is the session's own, so what happened before this wait counts as well.
-            if feed.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
+        // The receivers are the session's own, so what happened before this wait counts as well.
+        let changed = either(Some(user.feed.clone()), self.feed_of_shared.clone());
         let woken = tokio::select! {
             line = self.conn.line(limits::COMMAND_LINE) => Woken::Line(line),
             () = changed => Woken::Changed,
@@ -57,9 +55,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             () = sleep_until(until) => Woken::TooLong,
             () = retired(user) => Woken::Retired,
         };
-        if let (Woken::Changed, Some(user)) = (&woken, &mut self.user) {
-            user.feed.mark_unchanged();
+        if matches!(woken, Woken::Changed) {
+            self.seen_feeds();
         }
         woken
+    }
+}
+
+/// Returns when one of the feeds tells of a change.
+pub(super) async fn either(own: Option<Feed>, shared: Option<Feed>) {
+    let changed = |feed: Option<Feed>| async {
+        let Some(mut feed) = feed else { return std::future::pending().await };
+        if feed.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = changed(own) => {}
+        () = changed(shared) => {}
     }
 }

@@ -1,58 +1,72 @@
-//! The IMAP state machine (RFC 3501 §3): [`Session::execute`] is the whole of it; the files beside this one do the work.
+//! The IMAP state machine (RFC 9051 §3): [`Session::execute`] is the whole of it; the files beside this one do the work.
 //!
 //! A session keeps a view of its folder. What others do reaches the view only in [`Session::sync`], before a tagged
-//! reply or while idling, so message numbers never shift under a command (RFC 3501 §7.4.1).
+//! reply or while idling, so message numbers never shift under a command (RFC 9051 §7.5.1).
 
+mod acl;
+mod append;
 mod auth;
+mod binary;
+mod catenate;
 mod fetch;
+mod find;
 mod folders;
+mod groups;
 mod idle;
 mod messages;
+mod metadata;
+mod notify;
+mod place;
+mod quota;
+mod rights;
 mod search;
 mod section;
 mod select;
+mod sort;
 mod view;
 
 use super::connection::{Connection, End, Received};
 use super::proto::{self, Command};
-use super::server::{Shared, Slot};
-use crate::{blocking, limits};
+use super::server::Shared;
+use crate::sasl::Offer;
+use crate::{blocking, limits, login};
 use base::Address;
+use notify::Watched;
+use rights::Rights;
 use std::net::IpAddr;
 use std::sync::Arc;
-use store::{Account, StoreError};
+use store::{Account, StoreError, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout};
-use view::View;
-
-/// What is offered once logged in, each with its RFC.
-const CAPABILITIES: [(&str, &str); 18] = [
-    ("IMAP4rev1", "RFC 3501"),
-    ("LITERAL+", "RFC 7888"),
-    ("SASL-IR", "RFC 4959"),
-    ("ID", "RFC 2971"),
-    ("ENABLE", "RFC 5161"),
-    ("IDLE", "RFC 2177"),
-    ("UIDPLUS", "RFC 4315"),
-    ("MOVE", "RFC 6851"),
-    ("UNSELECT", "RFC 3691"),
-    ("NAMESPACE", "RFC 2342"),
-    ("CHILDREN", "RFC 3348"),
-    ("SPECIAL-USE", "RFC 6154"),
-    ("LIST-EXTENDED", "RFC 5258"),
-    ("LIST-STATUS", "RFC 5819"),
-    ("ESEARCH", "RFC 4731"),
-    ("CONDSTORE", "RFC 7162"),
-    ("STATUS=SIZE", "RFC 8438"),
-    ("AUTH=PLAIN", "RFC 4616"),
-];
+use tokio::time::{Instant, timeout_at};
+use view::{Telling, View};
 
 /// A logged-in user.
 struct User {
     address: Address,
     account: Arc<Account>,
     feed: tokio::sync::watch::Receiver<u64>,
-    _slot: Slot,
+    /// Holds the place among the account's sessions.
+    _login: login::User,
+}
+
+/// What ENABLE switched on (RFC 5161), besides CONDSTORE.
+#[derive(Debug, Clone, Copy, Default)]
+struct Modes {
+    /// IMAP4rev2: RFC 9051 appendix E tells the differences.
+    rev2: bool,
+    /// RFC 9755.
+    utf8_accept: bool,
+    /// RFC 7162 §3.2.
+    qresync: bool,
+    /// RFC 9586.
+    uid_only: bool,
+}
+
+impl Modes {
+    /// Whether names of mailboxes are in UTF-8 on the wire, not in modified UTF-7.
+    fn utf8(self) -> bool {
+        self.rev2 || self.utf8_accept
+    }
 }
 
 /// How a command failed.
@@ -69,10 +83,21 @@ pub struct Session<S> {
     conn: Connection<S>,
     shared: Arc<Shared>,
     client: IpAddr,
+    /// How one may log in.
+    offer: Offer,
     user: Option<User>,
     selected: Option<View>,
     /// Whether the client wants modification sequences (RFC 7162 §3.1).
     condstore: bool,
+    modes: Modes,
+    /// The feed of the selected folder's account, where it is another's.
+    feed_of_shared: Option<tokio::sync::watch::Receiver<u64>>,
+    /// What NOTIFY asked for.
+    watched: Option<Box<Watched>>,
+    /// What the last search with SAVE found (RFC 5182), by ascending UID.
+    saved: Arc<Vec<Uid>>,
+    /// Whether compression begins after the reply that is being written.
+    compress_next: bool,
     login_tries: u32,
     bad_commands: u32,
     /// The tag of the command in work, which ESEARCH repeats.
@@ -80,14 +105,20 @@ pub struct Session<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
-    pub fn new(conn: Connection<S>, shared: Arc<Shared>, client: IpAddr) -> Self {
+    pub fn new(conn: Connection<S>, shared: Arc<Shared>, client: IpAddr, offer: Offer) -> Self {
         Self {
             conn,
             shared,
             client,
+            offer,
             user: None,
             selected: None,
             condstore: false,
+            modes: Modes::default(),
+            feed_of_shared: None,
+            watched: None,
+            saved: Arc::default(),
+            compress_next: false,
             login_tries: 0,
             bad_commands: 0,
             tag: String::new(),
@@ -106,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     async fn converse(&mut self) -> Result<(), End> {
-        self.say(&format!("* OK [CAPABILITY {}] Mailstead ready", capabilities(false)));
+        self.say(&format!("* OK [CAPABILITY {}] Mailstead ready", self.capabilities()));
         self.conn.flush().await?;
         let login_until = Instant::now() + limits::LOGIN_WITHIN;
         loop {
@@ -130,6 +161,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             drop(permit);
             self.conn.flush().await?;
+            if std::mem::take(&mut self.compress_next) {
+                self.conn.compress();
+            }
         }
     }
 
@@ -138,15 +172,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             None => (login_until.saturating_duration_since(Instant::now()), "no login in time"),
             Some(_) => (limits::IDLE, "idle for too long"),
         };
-        let retired = async {
-            match &self.user {
-                Some(user) => retired(user).await,
-                None => std::future::pending().await,
+        let until = Instant::now() + within;
+        loop {
+            let retired = async {
+                match &self.user {
+                    Some(user) => retired(user).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let feeds = match (&self.user, &self.watched) {
+                (Some(user), Some(_)) => (Some(user.feed.clone()), self.feed_of_shared.clone()),
+                _ => (None, None),
+            };
+            tokio::select! {
+                waited = timeout_at(until, self.conn.wait()) => return waited.unwrap_or(Err(End::Bye(why))),
+                () = retired => return Err(End::Bye("this account was removed")),
+                () = idle::either(feeds.0, feeds.1) => {}
             }
-        };
-        tokio::select! {
-            waited = timeout(within, self.conn.wait()) => waited.unwrap_or(Err(End::Bye(why))),
-            () = retired => Err(End::Bye("this account was removed")),
+            self.seen_feeds();
+            self.tell_watched().await?;
+            self.conn.flush().await?;
+        }
+    }
+
+    /// What the feeds told of so far is being looked at.
+    fn seen_feeds(&mut self) {
+        if let Some(user) = &mut self.user {
+            user.feed.mark_unchanged();
+        }
+        if let Some(shared) = &mut self.feed_of_shared {
+            shared.mark_unchanged();
         }
     }
 
@@ -164,7 +219,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         // RFC 3501 §7.4.1: message numbers must not shift under a client that may have more of these on the way.
         let by_number = matches!(
             line.command,
-            Command::Fetch { uid: false, .. } | Command::Store { uid: false, .. } | Command::Search { uid: false, .. }
+            Command::Fetch { uid: false, .. }
+                | Command::Store { uid: false, .. }
+                | Command::Search { uid: false, .. }
+                | Command::Sort { uid: false, .. }
+                | Command::Thread { uid: false, .. }
         );
         self.tag.clone_from(&line.tag);
         let outcome = self.execute(line.command).await;
@@ -200,8 +259,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             // Authenticated.
             Command::Enable(names) => self.enable(&names),
             Command::Namespace => self.namespace(),
-            Command::Select { mailbox, read_only, condstore } => self.select(&mailbox, read_only, condstore).await,
-            Command::Create(name) => self.create(&name).await,
+            Command::Compress(mechanism) => self.compress(&mechanism),
+            Command::Select(select) => self.select(select).await,
+            Command::Create { mailbox, uses } => self.create(&mailbox, &uses).await,
             Command::Delete(name) => self.delete(&name).await,
             Command::Rename { from, to } => self.rename(&from, &to).await,
             Command::Subscribe { mailbox, subscribed } => self.subscribe(&mailbox, subscribed).await,
@@ -210,12 +270,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Status { mailbox, items } => self.status(&mailbox, &items).await,
             Command::Append(append) => self.append(append).await,
             Command::Idle => self.idle().await,
+            Command::Notify(notify) => self.notify(notify).await,
+            Command::GetMetadata(get) => self.get_metadata(get).await,
+            Command::SetMetadata { mailbox, entries } => self.set_metadata(&mailbox, entries).await,
+            Command::GetQuota(root) => self.get_quota(&root).await,
+            Command::GetQuotaRoot(mailbox) => self.get_quota_root(&mailbox).await,
+            Command::SetQuota => Err(Stop::No("[NOPERM] quotas are set by whoever runs this server".into())),
+            Command::GetAcl(mailbox) => self.get_acl(&mailbox).await,
+            Command::SetAcl { mailbox, who, change, letters } => self.set_acl(&mailbox, &who, change, &letters).await,
+            Command::DeleteAcl { mailbox, who } => self.delete_acl(&mailbox, &who).await,
+            Command::ListRights { mailbox, who } => self.list_rights(&mailbox, &who).await,
+            Command::MyRights(mailbox) => self.my_rights(&mailbox).await,
+            Command::Multisearch(search) => self.multisearch(search).await,
             // Selected.
             Command::Check => self.check(),
             Command::Close => self.close().await,
             Command::Unselect => self.unselect(),
             Command::Expunge { uids } => self.expunge(uids).await,
             Command::Search { uid, search } => self.search(uid, search).await,
+            Command::Sort { uid, sort } => self.sort(uid, sort).await,
+            Command::Thread { uid, thread } => self.thread(uid, thread).await,
+            Command::Replace { uid, number, append } => self.replace(uid, number, append).await,
             Command::Fetch { uid, fetch } => self.fetch(uid, fetch).await,
             Command::Store { uid, store } => self.store(uid, store).await,
             Command::Copy { uid, set, mailbox, moving } => self.transfer(uid, &set, &mailbox, moving).await,
@@ -240,9 +315,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// The view, for a command that changes something.
-    fn writable(&mut self) -> Result<&mut View, Stop> {
+    fn writable(&mut self, needed: Rights) -> Result<&mut View, Stop> {
         let view = self.view()?;
-        if view.read_only { Err(Stop::No("[READ-ONLY] the mailbox was opened with EXAMINE".into())) } else { Ok(view) }
+        if view.read_only {
+            return Err(Stop::No("[READ-ONLY] the mailbox was opened read only".into()));
+        }
+        if !view.rights.has(needed) {
+            return Err(Stop::No(format!("[NOPERM] this needs the rights {needed}, and you have {}", view.rights)));
+        }
+        Ok(view)
     }
 
     /// Work on the account's store.
@@ -254,19 +335,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         blocking::on(&account, work).await.map_err(Stop::from)
     }
 
+    /// The same on the account of the selected folder.
+    async fn on_selected<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Account) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Stop> {
+        let account = Arc::clone(&self.view()?.account);
+        blocking::on(&account, work).await.map_err(Stop::from)
+    }
+
+    /// How this client is told of changes.
+    fn telling(&self) -> Telling {
+        let Modes { qresync, uid_only, .. } = self.modes;
+        Telling { condstore: self.condstore || qresync, vanished: qresync || uid_only, uid_only }
+    }
+
     /// Brings the view up to date and tells the client what changed.
     async fn sync(&mut self, tell_removals: bool) -> Result<(), End> {
-        let (Some(user), Some(view)) = (&self.user, &mut self.selected) else { return Ok(()) };
+        let telling = self.telling();
+        let Some(view) = &mut self.selected else { return Ok(()) };
         let folder = view.folder.id;
-        let latest = match user.account.image_in_memory(folder) {
+        let latest = match view.account.image_in_memory(folder) {
             Some(image) => Ok(image),
-            None => blocking::on(&user.account, move |account| account.image(folder)).await,
+            None => blocking::on(&view.account, move |account| account.image(folder)).await,
         };
         match latest {
-            Ok(latest) => view.catch_up(latest, &mut self.conn.output, tell_removals, self.condstore),
+            Ok(latest) => {
+                let added = view.catch_up(latest, &mut self.conn.output, tell_removals, telling);
+                self.fetch_watched(added).await?;
+            }
             Err(StoreError::FolderGone) => return Err(End::Bye("the mailbox was deleted")),
             Err(StoreError::Retired) => return Err(End::Bye("this account was removed")),
-            Err(why) => tracing::error!("{}: {why}", user.address),
+            Err(why) => tracing::error!("{}: {why}", view.account.dir().display()),
+        }
+        if self.selected.as_ref().is_some_and(|view| view.owner.is_some()) {
+            self.renew_rights().await?;
+        }
+        Ok(())
+    }
+
+    /// What an owner takes back is gone for those who have the folder open as well.
+    async fn renew_rights(&mut self) -> Result<(), End> {
+        let (Some(user), Some(view)) = (&self.user, &mut self.selected) else { return Ok(()) };
+        let (folder, who) = (view.folder.clone(), user.address.to_string());
+        let renewed = blocking::on(&view.account, move |account| place::rights_of(account, &folder, &who)).await;
+        // When they cannot be read, nothing is allowed.
+        view.rights = renewed.unwrap_or_default();
+        if !view.rights.has(Rights::READ) {
+            return Err(End::Bye("the mailbox is not shared with you any more"));
         }
         Ok(())
     }
@@ -285,13 +401,6 @@ async fn retired(user: &User) {
     }
 }
 
-fn capabilities(logged_in: bool) -> String {
-    let before_login = ["IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "AUTH=PLAIN"];
-    let offered = CAPABILITIES.iter().map(|(name, _)| *name);
-    let fitting = offered.filter(|name| if logged_in { *name != "AUTH=PLAIN" } else { before_login.contains(name) });
-    fitting.collect::<Vec<_>>().join(" ")
-}
-
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         let code = match &error {
@@ -306,7 +415,7 @@ impl From<StoreError> for Stop {
             StoreError::FolderGone => return Stop::End(End::Bye("the mailbox was deleted")),
             StoreError::Retired => return Stop::End(End::Bye("this account was removed")),
             full if full.is_full() => return Stop::No("[OVERQUOTA] the server's disk is full".into()),
-            StoreError::Io { .. } | StoreError::Index(_) | StoreError::Text(_) => {
+            StoreError::Io { .. } | StoreError::Index(_) | StoreError::Text(_) | StoreError::NotStored { .. } => {
                 tracing::error!("the store failed: {error}");
                 return Stop::No("[SERVERBUG] the store failed; the server's log says how".into());
             }

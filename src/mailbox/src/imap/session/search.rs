@@ -1,154 +1,164 @@
-//! SEARCH (RFC 3501 §6.4.4, RFC 4731): keys against the view first, then the index, then the file.
+//! SEARCH (RFC 9051 §6.4.4): what is found is told as ESEARCH or, to clients of RFC 3501, as SEARCH; and it may be
+//! saved as `$` (RFC 5182).
 
-use super::view::View;
+use super::find::{Found, Scope};
 use super::{Done, Session, Stop};
-use crate::imap::proto::{Key, Return, Search, compact};
-use crate::text;
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use std::cell::OnceCell;
+use crate::imap::proto::{Charset, Key, Returns, Search, compact};
 use std::sync::Arc;
-use store::{Account, Flags, FolderId, Row, StoreError};
+use store::Uid;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn search(&mut self, by_uid: bool, search: Search) -> Done {
-        let view = self.view()?;
+        self.view()?;
+        self.numbers_allowed(by_uid)?;
+        let saves = search.returns.is_some_and(|returns| returns.save);
+        let found = self.find_in_view(&search).await;
+        if saves && found.is_err() {
+            // RFC 5182 §2.1: a search that fails leaves nothing.
+            self.saved = Arc::default();
+        }
+        let found = found?;
         let wants_modseq = search.any(|key| matches!(key, Key::ModSeq(_)));
-        let id = view.folder.id;
-        let sets = Sets::of(view);
-        let (image, recent) = (Arc::clone(&view.image), view.recent());
-        self.condstore |= wants_modseq;
-        let returns = search.returns.clone();
-        let found = self
-            .on_store(move |account| {
-                let mut found = Vec::new();
-                for (number, row) in (1u32..).zip(image.rows()) {
-                    let recent = recent.contains(&row.uid);
-                    let candidate = Candidate { account, id, number, recent, row, bytes: OnceCell::new() };
-                    match search.keys.iter().try_fold(true, |all, key| Ok(all && candidate.meets(key, &sets)?)) {
-                        Ok(true) => found.push((if by_uid { row.uid.0 } else { number }, row.modseq)),
-                        // Removed meanwhile: no match.
-                        Ok(false) | Err(StoreError::NoMessage) => {}
-                        Err(why) => return Err(why),
-                    }
+        match search.returns.or_else(|| self.modes.rev2.then(Returns::all)) {
+            Some(returns) => {
+                let head = format!("(TAG \"{}\")", self.tag);
+                self.tell_found(&head, by_uid, &found, returns, wants_modseq);
+                if returns.save {
+                    self.save(&found, returns);
                 }
-                Ok(found)
-            })
-            .await?;
-        let highest = found.iter().map(|(_, modseq)| modseq.0).max().filter(|_| wants_modseq);
-        let numbers: Vec<u32> = found.into_iter().map(|(number, _)| number).collect();
-        self.tell_found(by_uid, &numbers, highest, returns.as_deref())
+            }
+            None => self.tell_numbers("SEARCH", by_uid, &found, wants_modseq),
+        }
+        Ok("searched".into())
     }
 
-    fn tell_found(
+    /// The messages of the selected mailbox that a search finds.
+    pub(super) async fn find_in_view(&mut self, search: &Search) -> Result<Vec<Found>, Stop> {
+        self.searchable(search)?;
+        let saved = Arc::clone(&self.saved);
+        let view = self.view()?;
+        let account = Arc::clone(&view.account);
+        let scope = Scope { id: view.folder.id, image: Arc::clone(&view.image), recent: view.recent(), saved };
+        // RFC 7162 §3.1: asking for it enables it.
+        self.condstore |= search.any(|key| matches!(key, Key::ModSeq(_)));
+        self.find(&account, scope, &Arc::new(search.keys.clone())).await
+    }
+
+    /// Refuses what a search cannot do.
+    pub(super) fn searchable(&self, search: &Search) -> Result<(), Stop> {
+        match search.charset {
+            Charset::Unknown => {
+                return Err(Stop::No("[BADCHARSET (UTF-8 US-ASCII)] searches are in UTF-8 or US-ASCII".into()));
+            }
+            // RFC 6855 §3.
+            Charset::Named if self.modes.utf8_accept => {
+                return Err(Stop::Bad("after ENABLE UTF8=ACCEPT, CHARSET is not used".into()));
+            }
+            _ => {}
+        }
+        if self.modes.uid_only
+            && search.any(|key| matches!(key, Key::Numbers(set) if *set != crate::imap::proto::Set::Saved))
+        {
+            return Err(Stop::Bad("[UIDREQUIRED] message numbers are not used after ENABLE UIDONLY".into()));
+        }
+        if search.returns.is_some_and(|returns| returns.relevancy) {
+            return Err(Stop::No("[CANNOT] relevancy is not told".into()));
+        }
+        Ok(())
+    }
+
+    /// `* SEARCH 2 3 6` or `* SORT 3 2 6`, with the highest modification sequence when it was asked for.
+    pub(super) fn tell_numbers(&mut self, what: &str, by_uid: bool, found: &[Found], wants_modseq: bool) {
+        let mut line = format!("* {what}");
+        for one in found {
+            line.push_str(&format!(" {}", one.named(by_uid)));
+        }
+        let highest = found.iter().map(|one| one.modseq.0).max().filter(|_| wants_modseq);
+        if let Some(modseq) = highest {
+            line.push_str(&format!(" (MODSEQ {modseq})"));
+        }
+        self.say(&line);
+    }
+
+    /// An ESEARCH response (RFC 9051 §7.3.4) for what was found, in its order.
+    pub(super) fn tell_found(
         &mut self,
+        head: &str,
         by_uid: bool,
-        numbers: &[u32],
-        highest: Option<u64>,
-        returns: Option<&[Return]>,
-    ) -> Result<String, Stop> {
-        let Some(returns) = returns else {
-            let shown: Vec<String> = numbers.iter().map(u32::to_string).collect();
-            let modseq = highest.map(|modseq| format!(" (MODSEQ {modseq})")).unwrap_or_default();
-            let space = if shown.is_empty() { "" } else { " " };
-            self.say(&format!("* SEARCH{space}{}{modseq}", shown.join(" ")));
-            return Ok("searched".into());
-        };
-        let mut line = format!("* ESEARCH (TAG \"{}\")", self.tag);
+        found: &[Found],
+        returns: Returns,
+        wants_modseq: bool,
+    ) {
+        let mut line = format!("* ESEARCH {head}");
         if by_uid {
             line.push_str(" UID");
         }
-        for wanted in returns {
-            match (wanted, numbers) {
-                (Return::Count, numbers) => line.push_str(&format!(" COUNT {}", numbers.len())),
-                (_, []) => {}
-                (Return::Min, [first, ..]) => line.push_str(&format!(" MIN {first}")),
-                (Return::Max, [.., last]) => line.push_str(&format!(" MAX {last}")),
-                (Return::All, numbers) => line.push_str(&format!(" ALL {}", compact(numbers.iter().copied()))),
+        if let (true, Some(first)) = (returns.min, found.first()) {
+            line.push_str(&format!(" MIN {}", first.named(by_uid)));
+        }
+        if let (true, Some(last)) = (returns.max, found.last()) {
+            line.push_str(&format!(" MAX {}", last.named(by_uid)));
+        }
+        if returns.count {
+            line.push_str(&format!(" COUNT {}", found.len()));
+        }
+        let set = |part: &[Found]| compact(part.iter().map(|one| one.named(by_uid)));
+        if returns.all && !found.is_empty() {
+            line.push_str(&format!(" ALL {}", set(found)));
+        }
+        if let Some(window) = returns.partial {
+            match &found[window.of(found.len())] {
+                [] => line.push_str(&format!(" PARTIAL ({window} NIL)")),
+                part => line.push_str(&format!(" PARTIAL ({window} {})", set(part))),
             }
         }
-        if let Some(modseq) = highest {
-            line.push_str(&format!(" MODSEQ {modseq}"));
+        let told = returns.chosen(found);
+        if let Some(highest) = told.iter().map(|one| one.modseq.0).max().filter(|_| wants_modseq) {
+            line.push_str(&format!(" MODSEQ {highest}"));
         }
         self.say(&line);
-        Ok("searched".into())
     }
-}
 
-/// What `*` stands for.
-struct Sets {
-    last_number: u32,
-    last_uid: u32,
-}
-
-impl Sets {
-    fn of(view: &View) -> Sets {
-        let last_number = u32::try_from(view.image.len()).unwrap_or(u32::MAX);
-        Sets { last_number, last_uid: view.image.last().map_or(0, |row| row.uid.0) }
+    /// RFC 5182 §2.1, table 1; RFC 9394 §3.2.
+    pub(super) fn save(&mut self, found: &[Found], returns: Returns) {
+        let mut uids: Vec<Uid> = returns.chosen(found).iter().map(|one| one.uid).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        self.saved = Arc::new(uids);
     }
-}
 
-/// A message that may match; what is costly is loaded once and only when a key asks for it.
-struct Candidate<'a> {
-    account: &'a Account,
-    id: FolderId,
-    number: u32,
-    recent: bool,
-    row: &'a Row,
-    bytes: OnceCell<Vec<u8>>,
-}
-
-impl Candidate<'_> {
-    fn bytes(&self) -> Result<&[u8], StoreError> {
-        if let Some(bytes) = self.bytes.get() {
-            return Ok(bytes);
+    /// RFC 9586 §3: after ENABLE UIDONLY commands that name messages by number are refused.
+    pub(super) fn numbers_allowed(&self, by_uid: bool) -> Result<(), Stop> {
+        if self.modes.uid_only && !by_uid {
+            return Err(Stop::Bad("[UIDREQUIRED] message numbers are not used after ENABLE UIDONLY".into()));
         }
-        let read = self.account.read(self.id, self.row.uid)?;
-        Ok(self.bytes.get_or_init(|| read))
+        Ok(())
+    }
+}
+
+impl Found {
+    pub fn named(&self, by_uid: bool) -> u32 {
+        if by_uid { self.uid.0 } else { self.number }
+    }
+}
+
+impl Returns {
+    /// What is asked for when nothing is.
+    pub fn all() -> Returns {
+        Returns { all: true, ..Returns::default() }
     }
 
-    fn meets(&self, key: &Key, sets: &Sets) -> Result<bool, StoreError> {
-        let within = |bounds: Vec<(u32, u32)>, number: u32| bounds.iter().any(|(a, b)| (*a..=*b).contains(&number));
-        let seen = self.row.flags.contains(Flags::SEEN);
-        Ok(match key {
-            Key::All => true,
-            Key::Numbers(set) => within(set.bounds(sets.last_number), self.number),
-            Key::Uids(set) => within(set.bounds(sets.last_uid), self.row.uid.0),
-            Key::Flag(flag) => self.row.flags.contains(*flag),
-            Key::Keyword(name) => self.row.keywords.contains(name),
-            Key::Recent => self.recent,
-            Key::New => self.recent && !seen,
-            Key::Old => !self.recent,
-            Key::ModSeq(modseq) => self.row.modseq.0 >= *modseq,
-            Key::Larger(size) => u64::from(self.row.size) > *size,
-            Key::Smaller(size) => u64::from(self.row.size) < *size,
-            Key::Before(date) => self.received() < *date,
-            Key::On(date) => self.received() == *date,
-            Key::Since(date) => self.received() >= *date,
-            Key::SentBefore(date) => text::sent_on(self.bytes()?).is_some_and(|sent| sent < *date),
-            Key::SentOn(date) => text::sent_on(self.bytes()?).is_some_and(|sent| sent == *date),
-            Key::SentSince(date) => text::sent_on(self.bytes()?).is_some_and(|sent| sent >= *date),
-            Key::Header { field, text } => text::header_has(self.bytes()?, field, text),
-            Key::Body(text) => text::body_has(self.bytes()?, text),
-            Key::Text(text) => text::message_has(self.bytes()?, text),
-            Key::Not(inner) => !self.meets(inner, sets)?,
-            Key::Or(a, b) => self.meets(a, sets)? || self.meets(b, sets)?,
-            Key::And(keys) => {
-                for key in keys {
-                    if !self.meets(key, sets)? {
-                        return Ok(false);
-                    }
-                }
-                true
-            }
-        })
-    }
-
-    /// The day of the internal date, in UTC as it is shown.
-    fn received(&self) -> Date {
-        let seconds = i64::from(self.row.received);
-        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::UTC).date()
+    /// The messages that an answer tells of: all, a part, or the first and last alone.
+    fn chosen(self, found: &[Found]) -> Vec<Found> {
+        if let Some(window) = self.partial {
+            return found[window.of(found.len())].to_vec();
+        }
+        if self.all || self.count || !(self.min || self.max) {
+            return found.to_vec();
+        }
+        let first = found.first().filter(|_| self.min);
+        let last = found.last().filter(|_| self.max);
+        first.into_iter().chain(last).copied().collect()
     }
 }

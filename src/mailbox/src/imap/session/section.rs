@@ -33,7 +33,7 @@ pub fn cut(bytes: &[u8], partial: Option<Partial>) -> &[u8] {
 }
 
 /// A part by its number: parts of a multipart are numbered; what is not a multipart has one part, itself.
-fn part<'p>(root: &'p Part, path: &[u32]) -> Option<&'p Part> {
+pub fn part<'p>(root: &'p Part, path: &[u32]) -> Option<&'p Part> {
     let mut current = root;
     for (depth, number) in path.iter().enumerate() {
         let within = match &current.content {

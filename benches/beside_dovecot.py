@@ -12,7 +12,9 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -101,7 +103,6 @@ service indexer-worker {{
 
 
 def say(text):
-    import sys
     print(f"[{time.strftime('%T')}] {text}", file=sys.stderr, flush=True)
 
 
@@ -198,12 +199,9 @@ class Dovecot:
         account = pwd.getpwnam("mail")
         (folder / "mail").mkdir()
         os.chown(folder / "mail", account.pw_uid, account.pw_gid)
-        hashed = subprocess.run(["doveadm", "-O", "pw", "-s", "ARGON2ID", "-r", "3", "-p", self.password],
-                                capture_output=True, text=True, check=True).stdout.strip()
-        (folder / "users").write_text("".join(f"{who}:{own_hash(beside, hashed)}\n" for who in [USER, *people]))
+        (folder / "users").write_text("".join(f"{who}:{own_hash(beside)}\n" for who in [USER, *people]))
         config = CONFIG.format(dir=folder, user="mail", group="mail", port=port, fts=FTS.format() if fts else "")
         (folder / "dovecot.conf").write_text(config)
-        # The parameters of the issue's argon2id hash are Mailstead's own: m=19456, t=2, p=1.
         self.process = subprocess.Popen(["dovecot", "-F", "-c", folder / "dovecot.conf"])
         for _ in range(100):
             if Path(self.lmtp).exists():
@@ -223,22 +221,18 @@ class Dovecot:
         self.process.wait(timeout=30)
 
 
-def own_hash(beside, fallback):
+def own_hash(beside):
     """Mailstead's own hash of the password, which Dovecot reads as well; so both do the same work at a login."""
-    import sqlite3
-    for file in beside.dir.glob("**/box.db"):
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as db:
-            for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE name = 'accounts'"):
-                column = re.search(r"(\w*(?:hash|password)\w*)", sql).group(1)
-                kept = db.execute(f"SELECT {column} FROM accounts LIMIT 1").fetchone()[0]
-                return "{ARGON2ID}" + kept
-    return fallback
+    database = next(beside.dir.glob("**/box.db"))
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
+        (kept,) = db.execute("SELECT hash FROM account WHERE address = ?", [USER]).fetchone()
+    return "{ARGON2ID}" + kept
 
 
 def find_tls(folder):
-    certificate = next(path for path in folder.glob("**/tls/*") if b"BEGIN CERT" in path.read_bytes())
-    key = next(path for path in folder.glob("**/tls/*") if b"PRIVATE KEY" in path.read_bytes())
-    return certificate, key
+    """The demo's certificate chain and key."""
+    chain = next(folder.glob("**/tls/chain.pem"))
+    return chain, chain.with_name("key.pem")
 
 
 def children(pid):
@@ -387,7 +381,7 @@ def search(bench, ours, theirs, work, words, texts):
         sources = sorted((work / "messages").iterdir())
         for server in (ours, indexed):
             maildir = server.maildir() if server is ours else make_maildir(server)
-            fill(maildir / ("." if server is ours else "") / ("cur" if server is indexed else "cur"), sources, texts, server)
+            fill(maildir / "cur", sources, texts, server)
         say("waiting for the indexes")
         began = time.monotonic()
         bench.imap(indexed, "SELECT INBOX", f"SEARCH TEXT {words[9000]}")

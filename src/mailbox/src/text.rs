@@ -2,6 +2,8 @@
 
 use mail_parser::{Charset, Encoding, HeaderForm};
 use store::mime::{Content, Parsed, Part, fields, unfold};
+use store::text::extract::Extract;
+use store::text::{Query, words};
 
 /// Whether a header field of the message has the text; an empty text asks whether the field is there.
 pub fn header_has(message: &[u8], field: &str, text: &str) -> bool {
@@ -18,6 +20,30 @@ pub fn body_has(message: &[u8], text: &str) -> bool {
 pub fn message_has(message: &[u8], text: &str) -> bool {
     let root = Parsed::of(message).root;
     header_text_has(message, &root, text) || part_has(message, &root, text, true)
+}
+
+/// Whether a message holds a needle, folded as the full-text index folds. Where the needle's punctuation counts, it has
+/// to be there; else one blank between words is all there is.
+pub fn holds(message: &[u8], query: &Query) -> bool {
+    let counts = punctuation_counts(&query.needle);
+    let flat = |text: &str| {
+        let mut folded = String::new();
+        words::fold(text, &mut folded);
+        if counts { folded.split_whitespace().collect::<Vec<_>>().join(" ") } else { words::separated(&folded) }
+    };
+    let wanted = flat(&query.needle);
+    let texts = Extract::of(message).texts;
+    texts.iter().any(|(place, text)| query.scope.includes(*place) && flat(text).contains(&wanted))
+}
+
+/// Whether a needle has punctuation that the index, which knows words alone, cannot tell. What stands between the parts
+/// of addresses and names of hosts and files does not count: the same words in the same order without it are not met in
+/// practice.
+pub fn punctuation_counts(needle: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || !c.is_ascii();
+    let inner = needle.trim_matches(' ');
+    let edges = inner.chars().next().into_iter().chain(inner.chars().next_back());
+    edges.into_iter().any(|c| !word(c)) || inner.chars().any(|c| !word(c) && !" @._-".contains(c))
 }
 
 /// A header value with its encoded words undone.

@@ -218,3 +218,69 @@ async fn what_is_too_large_or_malformed_is_refused_before_it_is_read() {
     imap.send(&"x".repeat(70_000)).await;
     assert!(imap.rest().await.contains("* BYE the line is too long"));
 }
+
+/// # Shows: AUTH=SCRAM-SHA-256, AUTH=SCRAM-SHA-256-PLUS
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_password_logs_in_by_scram_with_and_without_channel_binding() {
+    use common::scram::APP_PASSWORD;
+    let running = running().await;
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"] {
+        let mut imap = Imap::connect(&running).await;
+        let offered = imap.ok("CAPABILITY").await;
+        assert!(has(&offered, &format!("AUTH={mechanism} ")), "{offered:?}");
+        let refused = imap.scram(mechanism, "ann@example.org", "another password").await;
+        assert!(refused.starts_with("s NO [AUTHENTICATIONFAILED]"), "{refused}");
+        let welcome = imap.scram(mechanism, "ann@example.org", APP_PASSWORD).await;
+        assert!(welcome.starts_with("s OK [CAPABILITY "), "{welcome}");
+        imap.ok("SELECT INBOX").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imap_codec_understands_what_this_server_answers() {
+    use imap_codec::ResponseCodec;
+    use imap_codec::decode::Decoder;
+    let running = running().await;
+    let mut imap = Imap::login(&running, "ann@example.org").await;
+    imap.append("INBOX (\\Flagged $Work)", MULTIPART).await;
+    imap.append("INBOX", "Subject: \"quoted\" \\ and \u{fc}\r\nFrom: group: a@b.c, \"D\" <d@e.f>;\r\n\r\nx\r\n").await;
+    let commands = [
+        "CAPABILITY",
+        "NOOP",
+        "LIST \"\" *",
+        "LSUB \"\" *",
+        "CREATE \"a b&APw-\"",
+        "LIST \"\" a*",
+        "STATUS INBOX (MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN)",
+        "SELECT INBOX",
+        "FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY BODYSTRUCTURE)",
+        "FETCH 1:* (BODY.PEEK[] BODY.PEEK[1] BODY.PEEK[HEADER.FIELDS (Subject)] BODY.PEEK[TEXT]<0.1>)",
+        "SEARCH ALL",
+        "SEARCH DELETED",
+        "UID SORT (SUBJECT) UTF-8 ALL",
+        "THREAD REFERENCES UTF-8 ALL",
+        "STORE 1 +FLAGS (\\Deleted)",
+        "COPY 1 Trash",
+        "GETQUOTAROOT INBOX",
+        "EXPUNGE",
+        "ENABLE CONDSTORE",
+        "CLOSE",
+        "SELECT Nowhere",
+        "FROB",
+    ];
+    for command in commands {
+        let lines = imap.command(command).await;
+        let mut raw = lines[..lines.len() - 1].join("\r\n");
+        if lines.len() > 1 {
+            raw.push_str("\r\n");
+        }
+        raw.push_str(&format!("tag {}\r\n", lines[lines.len() - 1]));
+        let mut rest = raw.as_bytes();
+        while !rest.is_empty() {
+            match ResponseCodec::default().decode(rest) {
+                Ok((after, _)) => rest = after,
+                Err(why) => panic!("{command}: {why:?} at {}", String::from_utf8_lossy(rest)),
+            }
+        }
+    }
+}

@@ -118,13 +118,21 @@ impl Account {
 
     fn with_reader<T>(&self, work: impl FnOnce(&TextIndex) -> Result<T, TextError>) -> Result<T, StoreError> {
         let mut reader = self.fulltext().reader.lock().unwrap_or_else(PoisonError::into_inner);
-        if reader.is_none() {
-            *reader = Some(TextIndex::open(self.dir())?);
+        let index = match reader.take() {
+            Some(index) => index,
+            None => TextIndex::open(self.dir())?,
+        };
+        let done = work(&index);
+        *reader = Some(index);
+        drop(reader);
+        if let Err(why) = &done
+            && why.is_damage()
+        {
+            tracing::error!("{}: {why}; it is made anew", self.dir().display());
+            self.close_fulltext();
+            TextIndex::remove(self.dir()).map_err(at(self.dir()))?;
         }
-        match reader.as_ref() {
-            Some(index) => Ok(work(index)?),
-            None => Err(StoreError::NoMessage),
-        }
+        Ok(done?)
     }
 
     /// Octets that the full-text index takes on the disk.
@@ -141,6 +149,7 @@ impl Account {
         let Some(index) = writer.as_mut() else { return Ok(()) };
         let gone: Vec<i64> = index.indexed()?.into_iter().filter(|id| there.binary_search(id).is_err()).collect();
         gone.chunks(limits::INDEXED_AT_ONCE).try_for_each(|some| index.forget(some))?;
+        while index.tidy()? {}
         Ok(())
     }
 

@@ -63,6 +63,7 @@ const TABLE: &[(&str, &str, Told)] = &[
     ("REPLACE", "RFC 8508", After),
     ("RIGHTS=kxte", "RFC 4314", After),
     ("SAVEDATE", "RFC 8514", After),
+    ("SEARCH=FUZZY", "RFC 6203", After),
     ("SEARCHRES", "RFC 5182", After),
     ("SORT", "RFC 5256", After),
     ("SORT=DISPLAY", "RFC 5957", After),

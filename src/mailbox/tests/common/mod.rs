@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use wire::directory::{Account, AccountQuota, Login, Request, Resolution};
+use wire::directory::{Account, AccountQuota, Login, Request, Resolution, ScramLogin, ScramParameters};
 use wire::{Answer, Kind, Refusal, Serve};
 
 pub const PASSWORD: &str = "correct horse";
@@ -47,6 +47,19 @@ impl Serve for FakeDirectory {
                 };
                 ask.answer(login)
             }
+            Request::ScramOffered(ask) => ask.answer(true),
+            Request::ScramChallenge(ask) => {
+                ask.answer(ScramParameters { salt: scram::SALT.to_vec(), iterations: scram::ITERATIONS })
+            }
+            Request::ScramVerify(ask) => {
+                let signature = scram::verify(&ask.auth_message, &ask.client_proof);
+                ask.answer(match signature {
+                    Some(server_signature) if ask.login == "ann@example.org" => {
+                        ScramLogin::Granted { account: ann, admin: false, server_signature }
+                    }
+                    _ => ScramLogin::Denied,
+                })
+            }
             Request::QuotaOf(ask) => {
                 let small = ask.account == address("dave@example.org");
                 ask.answer(AccountQuota { account_bytes: small.then_some(4096), domain_bytes: None })
@@ -57,6 +70,47 @@ impl Serve for FakeDirectory {
             }
             other => Err(Refusal::new(Kind::Invalid, wire::server::Request::name(&other))),
         }
+    }
+}
+
+/// SCRAM-SHA-256 (RFC 5802) with the one app password that ann has: the directory's side and the client's.
+pub mod scram {
+    use aws_lc_rs::{digest, hmac, pbkdf2};
+
+    pub const APP_PASSWORD: &str = "abcd-efgh-ijkl";
+    pub const SALT: &[u8] = b"a salt of some length";
+    pub const ITERATIONS: u32 = 4096;
+
+    fn mac(key: &[u8], data: &[u8]) -> Vec<u8> {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data).as_ref().to_vec()
+    }
+
+    fn xor(a: &[u8], b: &[u8]) -> Vec<u8> {
+        a.iter().zip(b).map(|(a, b)| a ^ b).collect()
+    }
+
+    /// Salted password to client key, stored key and server key.
+    fn keys(password: &str, salt: &[u8], iterations: u32) -> [Vec<u8>; 3] {
+        let mut salted = [0; 32];
+        let rounds = iterations.try_into().unwrap();
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, password.as_bytes(), &mut salted);
+        let client = mac(&salted, b"Client Key");
+        let stored = digest::digest(&digest::SHA256, &client).as_ref().to_vec();
+        [client, stored, mac(&salted, b"Server Key")]
+    }
+
+    /// The server's signature when the proof is right.
+    pub fn verify(auth_message: &str, proof: &[u8]) -> Option<Vec<u8>> {
+        let [client, stored, server] = keys(APP_PASSWORD, SALT, ITERATIONS);
+        let right = xor(&client, &mac(&stored, auth_message.as_bytes()));
+        (right == proof).then(|| mac(&server, auth_message.as_bytes()))
+    }
+
+    /// The client's proof, and the signature it expects of the server.
+    pub fn prove(password: &str, salt: &[u8], iterations: u32, auth_message: &str) -> (Vec<u8>, Vec<u8>) {
+        let [client, stored, server] = keys(password, salt, iterations);
+        let proof = xor(&client, &mac(&stored, auth_message.as_bytes()));
+        (proof, mac(&server, auth_message.as_bytes()))
     }
 }
 
@@ -184,6 +238,37 @@ impl Imap {
         assert!(self.input.is_empty());
         let compress = flate2::Compress::new(flate2::Compression::default(), false);
         self.deflate = Some((compress, flate2::Decompress::new(false)));
+    }
+
+    /// Logs in by SCRAM, with the channel binding of this connection for -PLUS; gives the tagged line.
+    pub async fn scram(&mut self, mechanism: &str, user: &str, password: &str) -> String {
+        use base64::prelude::{BASE64_STANDARD as BASE64, Engine};
+        let (header, mut binding) = match mechanism.ends_with("-PLUS") {
+            true => {
+                let exported =
+                    self.stream.get_ref().1.export_keying_material([0u8; 32], b"EXPORTER-Channel-Binding", Some(b""));
+                ("p=tls-exporter,,", exported.unwrap().to_vec())
+            }
+            false => ("n,,", Vec::new()),
+        };
+        let first = format!("n={user},r=clientnonce");
+        self.send(&format!("s AUTHENTICATE {mechanism} {}\r\n", BASE64.encode(format!("{header}{first}")))).await;
+        let line = self.line().await;
+        let Some(challenge) = line.strip_prefix("+ ") else { return line };
+        let challenge = String::from_utf8(BASE64.decode(challenge).unwrap()).unwrap();
+        let part = |name: &str| challenge.split(',').find_map(|part| part.strip_prefix(name)).unwrap().to_owned();
+        let (nonce, salt, iterations) = (part("r="), BASE64.decode(part("s=")).unwrap(), part("i=").parse().unwrap());
+        let mut bound = header.as_bytes().to_vec();
+        bound.append(&mut binding);
+        let last = format!("c={},r={nonce}", BASE64.encode(&bound));
+        let message = format!("{first},{challenge},{last}");
+        let (proof, signature) = scram::prove(password, &salt, iterations, &message);
+        self.send(&format!("{}\r\n", BASE64.encode(format!("{last},p={}", BASE64.encode(proof))))).await;
+        let line = self.line().await;
+        let Some(verdict) = line.strip_prefix("+ ") else { return line };
+        assert_eq!(BASE64.decode(verdict).unwrap(), format!("v={}", BASE64.encode(signature)).into_bytes());
+        self.send("\r\n").await;
+        self.line().await
     }
 
     pub fn has_ended(&self) -> bool {

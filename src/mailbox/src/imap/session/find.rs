@@ -1,5 +1,6 @@
 //! Which messages meet the keys of a search: keys against the view first, then the index, then the file.
 
+use super::texts::Texts;
 use super::{Session, Stop};
 use crate::imap::proto::{Key, Set};
 use crate::{blocking, limits, text};
@@ -23,6 +24,8 @@ pub struct Found {
     pub number: u32,
     pub uid: Uid,
     pub modseq: ModSeq,
+    /// 1 to 100; less than that for what FUZZY found (RFC 6203 §4).
+    pub relevancy: u8,
 }
 
 /// A folder to be searched: its messages with their numbers, and what `*` and `$` stand for.
@@ -39,6 +42,8 @@ struct Run {
     scope: Scope,
     keys: Arc<Vec<Key>>,
     sets: Sets,
+    /// Asked for with the first piece.
+    texts: Option<Texts>,
     at: usize,
     found: Vec<Found>,
 }
@@ -52,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         keys: &Arc<Vec<Key>>,
     ) -> Result<Vec<Found>, Stop> {
         let sets = Sets::of(&scope);
-        let mut run = Run { scope, keys: Arc::clone(keys), sets, at: 0, found: Vec::new() };
+        let mut run = Run { scope, keys: Arc::clone(keys), sets, texts: None, at: 0, found: Vec::new() };
         let mut told = Instant::now();
         loop {
             run = blocking::on(account, move |account| {
@@ -86,14 +91,21 @@ impl Run {
     /// Goes through messages until it is done or `until` has come.
     fn go_on(&mut self, account: &Account, until: Instant) -> Result<(), StoreError> {
         let id = self.scope.id;
+        let texts = match self.texts.take() {
+            Some(texts) => texts,
+            None => Texts::of(account, &self.keys)?,
+        };
         for row in self.scope.image.slice(self.at..usize::MAX) {
             let number = u32::try_from(self.at + 1).unwrap_or(u32::MAX);
             let recent = self.scope.recent.contains(&row.uid);
             let (bytes, parsed) = (OnceCell::new(), OnceCell::new());
-            let candidate = Candidate { account, id, number, recent, row, bytes, parsed };
-            let met = self.keys.iter().try_fold(true, |all, key| Ok(all && candidate.meets(key, &self.sets)?));
+            let candidate = Candidate { account, id, number, recent, row, bytes, parsed, texts: &texts };
+            let met = self.keys.iter().try_fold(true, |all, key| Ok(all && candidate.meets(key, &self.sets, false)?));
             match met {
-                Ok(true) => self.found.push(Found { number, uid: row.uid, modseq: row.modseq }),
+                Ok(true) => {
+                    let relevancy = texts.relevancy(row.id);
+                    self.found.push(Found { number, uid: row.uid, modseq: row.modseq, relevancy });
+                }
                 // Removed meanwhile: no match.
                 Ok(false) | Err(StoreError::NoMessage) => {}
                 Err(why) => return Err(why),
@@ -103,6 +115,7 @@ impl Run {
                 break;
             }
         }
+        self.texts = Some(texts);
         Ok(())
     }
 }
@@ -143,6 +156,7 @@ struct Candidate<'a> {
     row: &'a Row,
     bytes: OnceCell<Vec<u8>>,
     parsed: OnceCell<Parsed>,
+    texts: &'a Texts,
 }
 
 impl Candidate<'_> {
@@ -168,7 +182,11 @@ impl Candidate<'_> {
         Ok(self.bytes.get_or_init(|| read))
     }
 
-    fn meets(&self, key: &Key, sets: &Sets) -> Result<bool, StoreError> {
+    /// `fuzzily` is whether the key stands within FUZZY.
+    fn meets(&self, key: &Key, sets: &Sets, fuzzily: bool) -> Result<bool, StoreError> {
+        if let Some(met) = self.texts.meets(key, self.row.id, fuzzily, || self.bytes())? {
+            return Ok(met);
+        }
         let seen = self.row.flags.contains(Flags::SEEN);
         Ok(match key {
             Key::All => true,
@@ -193,12 +211,12 @@ impl Candidate<'_> {
             Key::Header { field, text } => text::header_has(self.bytes()?, field, text),
             Key::Body(text) => text::body_has(self.bytes()?, text),
             Key::Text(text) => text::message_has(self.bytes()?, text),
-            Key::Not(inner) => !self.meets(inner, sets)?,
-            Key::Fuzzy(inner) => self.meets(inner, sets)?,
-            Key::Or(a, b) => self.meets(a, sets)? || self.meets(b, sets)?,
+            Key::Not(inner) => !self.meets(inner, sets, fuzzily)?,
+            Key::Fuzzy(inner) => self.meets(inner, sets, true)?,
+            Key::Or(a, b) => self.meets(a, sets, fuzzily)? || self.meets(b, sets, fuzzily)?,
             Key::And(keys) => {
                 for key in keys {
-                    if !self.meets(key, sets)? {
+                    if !self.meets(key, sets, fuzzily)? {
                         return Ok(false);
                     }
                 }

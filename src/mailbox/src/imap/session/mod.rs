@@ -23,6 +23,7 @@ mod search;
 mod section;
 mod select;
 mod sort;
+mod texts;
 mod view;
 
 use super::connection::{Connection, End, Received};

@@ -62,8 +62,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         {
             return Err(Stop::Bad("[UIDREQUIRED] message numbers are not used after ENABLE UIDONLY".into()));
         }
-        if search.returns.is_some_and(|returns| returns.relevancy) {
-            return Err(Stop::No("[CANNOT] relevancy is not told".into()));
+        let fuzzy = |key: &Key| matches!(key, Key::Fuzzy(_));
+        if search.returns.is_some_and(|returns| returns.relevancy) && !search.any(fuzzy) {
+            // RFC 6203 §4.
+            return Err(Stop::Bad("RELEVANCY goes with FUZZY".into()));
         }
         Ok(())
     }
@@ -112,6 +114,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 [] => line.push_str(&format!(" PARTIAL ({window} NIL)")),
                 part => line.push_str(&format!(" PARTIAL ({window} {})", set(part))),
             }
+        }
+        if returns.relevancy && !found.is_empty() {
+            let scores: Vec<String> = returns.chosen(found).iter().map(|one| one.relevancy.to_string()).collect();
+            line.push_str(&format!(" RELEVANCY ({})", scores.join(" ")));
         }
         let told = returns.chosen(found);
         if let Some(highest) = told.iter().map(|one| one.modseq.0).max().filter(|_| wants_modseq) {

@@ -18,8 +18,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn sort(&mut self, by_uid: bool, sort: Sort) -> Done {
         self.view()?;
         self.numbers_allowed(by_uid)?;
-        if sort.by.iter().any(|(key, _)| *key == SortKey::Relevancy) {
-            return Err(Stop::No("[CANNOT] relevancy is not told".into()));
+        let by_relevancy = sort.by.iter().any(|(key, _)| *key == SortKey::Relevancy);
+        if by_relevancy && !sort.search.any(|key| matches!(key, Key::Fuzzy(_))) {
+            return Err(Stop::Bad("RELEVANCY goes with FUZZY".into()));
         }
         let saves = sort.search.returns.is_some_and(|returns| returns.save);
         let sorted = self.sorted(&sort).await;
@@ -43,8 +44,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     async fn sorted(&mut self, sort: &Sort) -> Result<Vec<Found>, Stop> {
         let found = self.find_in_view(&sort.search).await?;
-        let facts = self.facts(&found, false).await?;
+        let mut facts = self.facts(&found, false).await?;
         let by_number: HashMap<u32, Found> = found.into_iter().map(|one| (one.number, one)).collect();
+        for one in &mut facts {
+            one.relevancy = by_number.get(&one.number).map_or(0, |found| u32::from(found.relevancy));
+        }
         let order = order::sorted(facts, &sort.by);
         Ok(order.into_iter().filter_map(|number| by_number.get(&number).copied()).collect())
     }

@@ -149,6 +149,10 @@ pub const SIEVE_INCLUDES: usize = 20;
 pub const SIEVE_NESTING: usize = 5;
 /// Steps of one run. A rule takes about four, so that is over a thousand rules.
 pub const SIEVE_STEPS: usize = 20_000;
+/// Parts of a message that a script is run on. Real messages have a few dozen.
+pub const SIEVE_PARTS: usize = 300;
+/// How long a delivery waits for its script. Rules take a millisecond; patterns can be written that take hours.
+pub const SIEVE_WITHIN: Duration = Duration::from_secs(20);
 /// Redirects of one delivery; Dovecot's default is 4.
 pub const SIEVE_REDIRECTS: usize = 4;
 /// Messages that one delivery may send: redirects, vacation, notifications.

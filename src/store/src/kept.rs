@@ -124,20 +124,19 @@ fn directory(inner: &Inner) -> PathBuf {
     inner.maildir.with_file_name("removed")
 }
 
-/// Moves a message's file out of its folder; tells whether it was there. [`sync`] makes it durable.
-pub(crate) fn keep_file(inner: &Inner, path: &Path, base: &str) -> Result<bool, StoreError> {
+/// The directory for removed mail, made if it is not there.
+pub(crate) fn make_directory(inner: &Inner) -> Result<PathBuf, StoreError> {
     let dir = directory(inner);
     durable::create_dir_all(&dir, 0o700).map_err(at(&dir))?;
-    match maildir::rename(path, &dir.join(base)) {
+    Ok(dir)
+}
+
+/// Moves a message's file out of its folder; tells whether it was there. A sync of `removed` makes it durable.
+pub(crate) fn keep_file(removed: &Path, path: &Path, base: &str) -> Result<bool, StoreError> {
+    match maildir::rename(path, &removed.join(base)) {
         Err(StoreError::NoMessage) => Ok(false),
         other => other.map(|()| true),
     }
-}
-
-/// Makes what [`keep_file`] did durable.
-pub(crate) fn sync(inner: &Inner) -> Result<(), StoreError> {
-    let dir = directory(inner);
-    durable::create_dir_all(&dir, 0o700).and_then(|()| durable::sync_dir(&dir)).map_err(at(&dir))
 }
 
 /// Remembers where a removed message was.
@@ -173,6 +172,7 @@ fn put(transaction: &Transaction<'_>, removed: &Removed) -> Result<(), StoreErro
 
 /// Keeps the mail of a folder that is being removed, then its directory goes. Can be repeated after an interruption.
 pub(crate) fn keep_folder(inner: &mut Inner, path: &Path, name: &FolderName) -> Result<(), StoreError> {
+    let dir = make_directory(inner)?;
     let mut found = Vec::new();
     for part in ["cur", "new"] {
         let part = path.join(part);
@@ -181,13 +181,12 @@ pub(crate) fn keep_folder(inner: &mut Inner, path: &Path, name: &FolderName) -> 
         }
         for file in maildir::names(&part)? {
             let (base, flags) = maildir::split(&file);
-            if keep_file(inner, &part.join(&file), base)? {
+            if keep_file(&dir, &part.join(&file), base)? {
                 found.push((base.to_owned(), flags));
             }
         }
     }
-    sync(inner)?;
-    let dir = directory(inner);
+    durable::sync_dir(&dir).map_err(at(&dir))?;
     let all: Vec<Removed> =
         found.into_iter().filter_map(|(base, flags)| as_found(&dir, base, name, flags).ok()).collect();
     inner.commit(Commit::Synced, |transaction| {

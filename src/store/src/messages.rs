@@ -10,6 +10,7 @@ use crate::types::{Counts, FolderId, MessageId, ModSeq, Row, Selected, Uid, UidV
 use crate::{kept, maildir, parsed, reconcile};
 use base::durable;
 use rusqlite::{OptionalExtension, Transaction};
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -343,6 +344,26 @@ impl Inner {
         Ok(statement.query_row((id.0, uid.0), read_entry).optional()?)
     }
 
+    /// The entries of messages by ascending UID; those that are not there are left out.
+    pub fn entries_of(&self, id: FolderId, uids: &[Uid]) -> Result<Vec<Entry>, StoreError> {
+        let (Some(first), Some(last)) = (uids.iter().min(), uids.iter().max()) else { return Ok(Vec::new()) };
+        // One walk where most of a range is wanted, one look-up for each where few are.
+        let span = last.0 - first.0;
+        if uids.len() < 8 || span as usize / uids.len() > 8 {
+            let mut wanted = uids.to_vec();
+            wanted.sort_unstable();
+            wanted.dedup();
+            let found = wanted.into_iter().map(|uid| self.entry(id, uid));
+            return found.filter_map(Result::transpose).collect();
+        }
+        let wanted: HashSet<Uid> = uids.iter().copied().collect();
+        let sql = format!("{ENTRY} WHERE folder = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let entries = statement.query_map((id.0, first.0, last.0), read_entry)?;
+        let wanted_ones = entries.filter(|entry| entry.as_ref().map_or(true, |entry| wanted.contains(&entry.row.uid)));
+        Ok(wanted_ones.collect::<Result<_, _>>()?)
+    }
+
     pub fn path_of(&mut self, id: FolderId, entry: &Entry) -> Result<PathBuf, StoreError> {
         Ok(self.state(id)?.path.join("cur").join(maildir::file_name(&entry.base, entry.row.flags)))
     }
@@ -353,18 +374,33 @@ impl Inner {
         &mut self,
         id: FolderId,
         uid: Uid,
+        work: impl FnMut(&PathBuf, &Entry) -> Result<T, StoreError>,
+    ) -> Result<Option<(Entry, T)>, StoreError> {
+        match self.entry(id, uid)? {
+            Some(entry) => self.with_file_of(id, entry, work),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for a message whose entry is at hand.
+    pub fn with_file_of<T>(
+        &mut self,
+        id: FolderId,
+        entry: Entry,
         mut work: impl FnMut(&PathBuf, &Entry) -> Result<T, StoreError>,
     ) -> Result<Option<(Entry, T)>, StoreError> {
-        for attempt in 0..2 {
-            let Some(entry) = self.entry(id, uid)? else { return Ok(None) };
-            let path = self.path_of(id, &entry)?;
-            match work(&path, &entry) {
-                Err(StoreError::NoMessage) if attempt == 0 => reconcile::folder(self, id)?,
-                Err(StoreError::NoMessage) => {}
-                other => return other.map(|value| Some((entry, value))),
-            }
+        let path = self.path_of(id, &entry)?;
+        match work(&path, &entry) {
+            Err(StoreError::NoMessage) => {}
+            other => return other.map(|value| Some((entry, value))),
         }
-        Ok(None)
+        reconcile::folder(self, id)?;
+        let Some(entry) = self.entry(id, entry.row.uid)? else { return Ok(None) };
+        let path = self.path_of(id, &entry)?;
+        match work(&path, &entry) {
+            Err(StoreError::NoMessage) => Ok(None),
+            other => other.map(|value| Some((entry, value))),
+        }
     }
 
     fn update_flags(&mut self, id: FolderId, uids: &[Uid], update: &FlagUpdate) -> Result<Changed, StoreError> {
@@ -372,16 +408,15 @@ impl Inner {
         let (mut old, mut writes) = (Vec::new(), Vec::new());
         let (mut renamed, mut relabelled) = (false, false);
         let cur = self.state(id)?.path.join("cur");
-        for uid in uids {
-            let Some(entry) = self.entry(id, *uid)? else { continue };
+        for entry in self.entries_of(id, uids)? {
             if update.unchanged_since.is_some_and(|since| entry.row.modseq > since) {
-                changed.modified.push(*uid);
+                changed.modified.push(entry.row.uid);
                 continue;
             }
             let outcome = if update.flags_of(entry.row.flags) == entry.row.flags {
                 Some((entry, ()))
             } else {
-                self.with_file(id, *uid, |path, entry| {
+                self.with_file_of(id, entry, |path, entry| {
                     let flags = update.flags_of(entry.row.flags);
                     if flags == entry.row.flags {
                         return Ok(());
@@ -433,10 +468,11 @@ impl Inner {
             return Ok(Vec::new());
         }
         let name = self.folder_by_id(id)?.name;
+        let removed = kept::make_directory(self)?;
         let mut gone = Vec::with_capacity(doomed.len());
         for entry in doomed {
             let path = self.path_of(id, &entry)?;
-            if kept::keep_file(self, &path, &entry.base)? {
+            if kept::keep_file(&removed, &path, &entry.base)? {
                 gone.push(entry);
             } else {
                 // Renamed by another: the comparison after this finds it again, as a message not deleted.
@@ -444,8 +480,7 @@ impl Inner {
             }
         }
         let cur = self.state(id)?.path.join("cur");
-        kept::sync(self)?;
-        durable::sync_dir(&cur).map_err(at(&cur))?;
+        durable::sync_dir(&removed).and_then(|()| durable::sync_dir(&cur)).map_err(at(&cur))?;
         let modseq = self.take_modseq()?;
         self.commit(Commit::Ordinary, |transaction| {
             for entry in &gone {
@@ -465,7 +500,7 @@ impl Inner {
         let rows = statement.query_map((id.0, Flags::DELETED.sql()), read_entry)?;
         let mut entries = rows.collect::<Result<Vec<_>, _>>()?;
         if let Some(uids) = uids {
-            let wanted: std::collections::HashSet<Uid> = uids.iter().copied().collect();
+            let wanted: HashSet<Uid> = uids.iter().copied().collect();
             entries.retain(|entry| wanted.contains(&entry.row.uid));
         }
         Ok(entries)

@@ -45,8 +45,8 @@ impl Inner {
     fn copy_messages(&mut self, from: FolderId, uids: &[Uid], to: FolderId) -> Result<Vec<(Uid, Uid)>, StoreError> {
         let path = self.state(to)?.path.clone();
         let mut copies: Vec<Entry> = Vec::with_capacity(uids.len());
-        for uid in uids {
-            let copied = self.with_file(from, *uid, |source, entry| {
+        for entry in self.entries_of(from, uids)? {
+            let copied = self.with_file_of(from, entry, |source, entry| {
                 let base = maildir::new_base(u64::from(entry.row.size));
                 let name = maildir::file_name(&base, entry.row.flags);
                 duplicate(source, &path, &base, &name, entry.row.received)?;
@@ -68,8 +68,8 @@ impl Inner {
         let path = self.state(to)?.path.clone();
         let source_dir = self.state(from)?.path.join("cur");
         let mut moved: Vec<Entry> = Vec::with_capacity(uids.len());
-        for uid in uids {
-            let outcome = self.with_file(from, *uid, |source, entry| {
+        for entry in self.entries_of(from, uids)? {
+            let outcome = self.with_file_of(from, entry, |source, entry| {
                 let mut base = entry.base.clone();
                 let mut target = path.join("cur").join(maildir::file_name(&base, entry.row.flags));
                 // A new name when it is taken (a hand-made copy), and within one folder, where it would be a no-op.

@@ -7,7 +7,8 @@ use std::path::Path;
 const VERSION: i64 = 2;
 
 /// `messages.id` lives as long as the message, also over a MOVE, so that what was parsed moves with it. `saved` is when
-/// the message came into its folder (RFC 8514). `clean` says that every folder's stamps are those of the last close.
+/// the message came into its folder (RFC 8514). What lists ask for (`shown`) is apart from the rest of what was parsed, so
+/// that a list reads few pages; both may outlive their message for a while (`Account::forget_gone`). `clean` says that every folder's stamps are those of the last close.
 const SCHEMA: &str = "
 CREATE TABLE account (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -48,12 +49,8 @@ CREATE TABLE expunged (folder INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INT
 
 /// What version 2 brought besides columns.
 const SINCE_2: &str = "
-CREATE TABLE parsed (
-    id INTEGER PRIMARY KEY,
-    envelope BLOB NOT NULL,
-    structure BLOB NOT NULL,
-    tree BLOB NOT NULL
-);
+CREATE TABLE shown (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, structure BLOB NOT NULL);
+CREATE TABLE parsed (id INTEGER PRIMARY KEY, tree BLOB NOT NULL);
 CREATE TABLE kept (
     base TEXT PRIMARY KEY,
     folder TEXT NOT NULL,

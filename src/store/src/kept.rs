@@ -8,7 +8,7 @@ use crate::index::Commit;
 use crate::messages::{self, Entry};
 use crate::name::FolderName;
 use crate::types::{MessageId, ModSeq, Row, Uid};
-use crate::{limits, maildir, mime};
+use crate::{limits, maildir, mime, parsed};
 use base::durable;
 use rusqlite::Transaction;
 use std::collections::{BTreeMap, HashSet};
@@ -92,6 +92,18 @@ impl Account {
         }
         self.announce(&inner);
         Ok(back)
+    }
+
+    /// Forgets what was parsed of messages that have gone, a little at a time. To be called now and then.
+    pub fn forget_gone(&self) -> Result<(), StoreError> {
+        loop {
+            let mut inner = self.lock()?;
+            let count = inner
+                .commit(Commit::Ordinary, |transaction| parsed::forget_gone(transaction, limits::INDEXED_AT_ONCE))?;
+            if count == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Removes for good what was removed longer ago than [`limits::KEPT_SECONDS`], and the oldest beyond

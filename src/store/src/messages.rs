@@ -275,7 +275,7 @@ pub(crate) fn insert(
     Ok(Row { id, ..row })
 }
 
-/// Takes a message out of the index, remembering that it was there.
+/// Takes a message out of the index, remembering that it was there. What was parsed of it is forgotten later.
 pub(crate) fn remove(
     transaction: &Transaction<'_>,
     folder: FolderId,
@@ -283,7 +283,6 @@ pub(crate) fn remove(
     modseq: ModSeq,
 ) -> Result<(), StoreError> {
     transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([row.id.0])?;
-    transaction.prepare_cached("DELETE FROM parsed WHERE id = ?1")?.execute([row.id.0])?;
     forget(transaction, folder, row.uid, modseq)
 }
 

@@ -58,7 +58,7 @@ struct Loaded {
 
 impl Question {
     /// Messages looked up at once in the index.
-    pub const MOST: usize = 200;
+    pub const MOST: usize = 500;
 
     pub fn new(items: Vec<Item>, view: &View, telling: Telling, seen_now: Vec<Uid>) -> Question {
         let (id, image, recent) = (view.folder.id, Arc::clone(&view.image), view.recent());

@@ -8,7 +8,7 @@ use crate::index::Commit;
 use crate::messages::{self, Entry};
 use crate::name::FolderName;
 use crate::types::{MessageId, ModSeq, Row, Uid};
-use crate::{limits, maildir, mime};
+use crate::{limits, maildir, mime, reconcile};
 use base::durable;
 use rusqlite::Transaction;
 use std::collections::{BTreeMap, HashSet};
@@ -124,13 +124,21 @@ fn directory(inner: &Inner) -> PathBuf {
     inner.maildir.with_file_name("removed")
 }
 
-/// Moves a message's file out of its folder; tells whether it was there. [`sync`] makes it durable.
-pub(crate) fn keep_file(inner: &Inner, path: &Path, base: &str) -> Result<bool, StoreError> {
+/// Moves a message's file out of its folder; returns the base name under which it is kept, `None` if it was not there.
+/// [`sync`] makes it durable.
+pub(crate) fn keep_file(inner: &Inner, path: &Path, base: &str) -> Result<Option<String>, StoreError> {
     let dir = directory(inner);
     durable::create_dir_all(&dir, 0o700).map_err(at(&dir))?;
-    match maildir::rename(path, &dir.join(base)) {
-        Err(StoreError::NoMessage) => Ok(false),
-        other => other.map(|()| true),
+    let mut base = base.to_owned();
+    if let (Ok(own), Ok(other)) = (fs::metadata(path), fs::metadata(dir.join(&base)))
+        && (own.dev(), own.ino()) != (other.dev(), other.ino())
+    {
+        // A copy put back by hand, removed once more: the one that is kept already stays what it is.
+        base = maildir::new_base(own.len());
+    }
+    match maildir::rename(path, &dir.join(&base)) {
+        Err(StoreError::NoMessage) => Ok(None),
+        other => other.map(|()| Some(base)),
     }
 }
 
@@ -181,9 +189,7 @@ pub(crate) fn keep_folder(inner: &mut Inner, path: &Path, name: &FolderName) -> 
         }
         for file in maildir::names(&part)? {
             let (base, flags) = maildir::split(&file);
-            if keep_file(inner, &part.join(&file), base)? {
-                found.push((base.to_owned(), flags));
-            }
+            found.extend(keep_file(inner, &part.join(&file), base)?.map(|base| (base, flags)));
         }
     }
     sync(inner)?;
@@ -279,12 +285,18 @@ impl Inner {
     /// Moves removed messages into a folder; returns how many were still there.
     fn put_back(&mut self, id: crate::FolderId, all: &[Removed]) -> Result<usize, StoreError> {
         let (from, cur) = (directory(self), self.state(id)?.path.join("cur"));
+        // A copy that was put back by hand has the name already.
+        reconcile::folder_if_touched(self, id)?;
+        let taken: HashSet<String> = self.entries(id)?.into_iter().map(|entry| entry.base).collect();
         let mut back = Vec::with_capacity(all.len());
         for removed in all {
             let flags = removed.flags.without(Flags::DELETED);
-            let target = cur.join(maildir::file_name(&removed.base, flags));
-            match maildir::rename(&from.join(&removed.base), &target) {
-                Ok(()) => back.push((removed, flags)),
+            let base = match taken.contains(&removed.base) {
+                true => maildir::new_base(u64::from(removed.size)),
+                false => removed.base.clone(),
+            };
+            match maildir::rename(&from.join(&removed.base), &cur.join(maildir::file_name(&base, flags))) {
+                Ok(()) => back.push((removed, base, flags)),
                 Err(StoreError::NoMessage) => {}
                 Err(why) => return Err(why),
             }
@@ -296,9 +308,9 @@ impl Inner {
         let (first, modseq) = (self.take_uids(id, back.len())?, self.take_modseq()?);
         let rows = self.commit(Commit::Synced, |transaction| {
             let mut rows = Vec::with_capacity(back.len());
-            for (uid, (removed, flags)) in (first.0..).map(Uid).zip(&back) {
+            for (uid, (removed, base, flags)) in (first.0..).map(Uid).zip(&back) {
                 let row = row_of(removed, *flags, uid, modseq);
-                rows.push(messages::insert(transaction, id, &removed.base, row, None)?);
+                rows.push(messages::insert(transaction, id, base, row, None)?);
                 transaction.prepare_cached("DELETE FROM kept WHERE base = ?1")?.execute([&removed.base])?;
             }
             Ok(rows)

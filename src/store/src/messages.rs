@@ -339,40 +339,71 @@ impl Inner {
         Ok(None)
     }
 
+    /// Does `work` to messages whose files another program may have renamed. `work` takes a list, does as many as it
+    /// finds the files of, commits that and tells how many; only then is the folder compared with its files. A
+    /// comparison in the midst of it would take what is done, and not committed yet, for the doing of others.
+    pub fn past_missing(
+        &mut self,
+        id: FolderId,
+        uids: &[Uid],
+        mut work: impl FnMut(&mut Inner, &[Uid]) -> Result<usize, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut rest = uids;
+        while !rest.is_empty() {
+            let done = work(self, rest)?;
+            rest = &rest[done..];
+            if let [missing, after @ ..] = rest {
+                reconcile::folder(self, id)?;
+                // One that is missing still has gone.
+                work(self, std::slice::from_ref(missing))?;
+                rest = after;
+            }
+        }
+        Ok(())
+    }
+
     fn update_flags(&mut self, id: FolderId, uids: &[Uid], update: &FlagUpdate) -> Result<Changed, StoreError> {
         let mut changed = Changed::default();
+        self.past_missing(id, uids, |inner, uids| inner.update_until_missing(id, uids, update, &mut changed))?;
+        Ok(changed)
+    }
+
+    /// Returns how many were looked at before one whose file is not where the index says.
+    fn update_until_missing(
+        &mut self,
+        id: FolderId,
+        uids: &[Uid],
+        update: &FlagUpdate,
+        changed: &mut Changed,
+    ) -> Result<usize, StoreError> {
         let (mut old, mut writes) = (Vec::new(), Vec::new());
-        let (mut renamed, mut relabelled) = (false, false);
+        let (mut renamed, mut relabelled, mut done) = (false, false, 0);
         let cur = self.state(id)?.path.join("cur");
         for uid in uids {
-            let Some(entry) = self.entry(id, *uid)? else { continue };
-            if update.unchanged_since.is_some_and(|since| entry.row.modseq > since) {
-                changed.modified.push(*uid);
-                continue;
-            }
-            let outcome = if update.flags_of(entry.row.flags) == entry.row.flags {
-                Some((entry, ()))
-            } else {
-                self.with_file(id, *uid, |path, entry| {
-                    let flags = update.flags_of(entry.row.flags);
-                    if flags == entry.row.flags {
-                        return Ok(());
+            if let Some(Entry { base, row: before }) = self.entry(id, *uid)? {
+                if update.unchanged_since.is_some_and(|since| before.modseq > since) {
+                    changed.modified.push(*uid);
+                    done += 1;
+                    continue;
+                }
+                let (flags, keywords) = (update.flags_of(before.flags), update.keywords_of(&before.keywords));
+                let row = Row { flags, keywords, ..before.clone() };
+                if row.flags != before.flags {
+                    let names = [before.flags, row.flags].map(|flags| cur.join(maildir::file_name(&base, flags)));
+                    match maildir::rename(&names[0], &names[1]) {
+                        Err(StoreError::NoMessage) => break,
+                        other => other?,
                     }
-                    maildir::rename(path, &cur.join(maildir::file_name(&entry.base, flags)))
-                })?
-            };
-            let Some((entry, ())) = outcome else { continue };
-            let mut row = entry.row;
-            let before = row.clone();
-            row.flags = update.flags_of(before.flags);
-            row.keywords = update.keywords_of(&before.keywords);
-            renamed |= row.flags != before.flags;
-            relabelled |= row.keywords != before.keywords;
-            if row != before {
-                old.push(before);
-                writes.push(changed.rows.len());
+                    renamed = true;
+                }
+                relabelled |= row.keywords != before.keywords;
+                if row != before {
+                    old.push(before);
+                    writes.push(changed.rows.len());
+                }
+                changed.rows.push(row);
             }
-            changed.rows.push(row);
+            done += 1;
         }
         if renamed {
             durable::sync_dir(&cur).map_err(at(&cur))?;
@@ -381,7 +412,7 @@ impl Inner {
             let commit = if relabelled { Commit::Synced } else { Commit::Ordinary };
             self.write_flags(id, &mut changed.rows, &writes, &old, commit)?;
         }
-        Ok(changed)
+        Ok(done)
     }
 
     fn write_flags(
@@ -408,8 +439,8 @@ impl Inner {
         let mut gone = Vec::with_capacity(doomed.len());
         for entry in doomed {
             let path = self.path_of(id, &entry)?;
-            if kept::keep_file(self, &path, &entry.base)? {
-                gone.push(entry);
+            if let Some(base) = kept::keep_file(self, &path, &entry.base)? {
+                gone.push(Entry { base, ..entry });
             } else {
                 // Renamed by another: the comparison after this finds it again, as a message not deleted.
                 self.state(id)?.stamp = None;

@@ -123,8 +123,12 @@ pub fn folder(inner: &mut Inner, id: FolderId) -> Result<(), StoreError> {
             continue;
         }
         match known.remove(&file.base) {
-            Some(entry) if entry.row.flags != file.flags => changed.push((entry.row, file.flags)),
-            Some(_) => {}
+            Some(entry) => {
+                as_we_write_it(&path, &file)?;
+                if entry.row.flags != file.flags {
+                    changed.push((entry.row, file.flags));
+                }
+            }
             None => fresh.push(file),
         }
     }
@@ -169,18 +173,29 @@ struct Fresh {
 
 /// Makes a file found in `cur/` one that can be adopted; `None` where there is nothing to adopt.
 fn prepare(path: &Path, file: Found) -> Result<Option<Fresh>, StoreError> {
-    let cur = path.join("cur");
-    let found = cur.join(&file.name);
-    let Ok(meta) = fs::metadata(&found) else { return Ok(None) };
-    // A suffix of a form that is not ours is made so, for flags to be found by it.
-    let wanted = maildir::file_name(&file.base, file.flags);
-    if file.name != wanted {
-        fs::rename(&found, cur.join(&wanted)).map_err(at(&found))?;
-    }
+    as_we_write_it(path, &file)?;
+    let Ok(meta) = fs::metadata(path.join("cur").join(maildir::file_name(&file.base, file.flags))) else {
+        return Ok(None);
+    };
     let received = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     let received = u32::try_from(received.as_secs()).unwrap_or(u32::MAX);
     let size = u32::try_from(meta.len()).unwrap_or(u32::MAX);
     Ok(Some(Fresh { base: file.base, flags: file.flags, received, size }))
+}
+
+/// Gives a file's suffix our form where another tool gave it one of its own, since the file is found by it. A file that
+/// has that name already is not written over.
+fn as_we_write_it(path: &Path, file: &Found) -> Result<(), StoreError> {
+    let cur = path.join("cur");
+    let (found, wanted) = (cur.join(&file.name), cur.join(maildir::file_name(&file.base, file.flags)));
+    if found != wanted && !wanted.exists() {
+        match maildir::rename(&found, &wanted) {
+            // Gone again meanwhile, which the next comparison finds.
+            Err(StoreError::NoMessage) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// Gives UIDs to files that the index does not know, oldest first.

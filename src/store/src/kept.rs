@@ -8,9 +8,9 @@ use crate::index::Commit;
 use crate::messages::{self, Entry};
 use crate::name::FolderName;
 use crate::types::{MessageId, ModSeq, Row, Uid};
-use crate::{limits, maildir, mime, reconcile};
+use crate::{limits, maildir, mime, reconcile, strayed};
 use base::durable;
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension, Transaction};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Read;
@@ -116,6 +116,7 @@ impl Account {
             }
         }
         drop_records(&mut inner, &doomed)?;
+        inner.commit(Commit::Ordinary, |transaction| strayed::purge(transaction, now))?;
         Ok(doomed.len())
     }
 }
@@ -229,10 +230,26 @@ fn as_found(dir: &Path, base: String, folder: &FolderName, flags: Flags) -> Resu
 pub(crate) fn compare(inner: &mut Inner) -> Result<(), StoreError> {
     let (fresh, gone) = differences(inner)?;
     let dir = directory(inner);
-    let found = fresh.into_iter().filter_map(|base| as_found(&dir, base, &FolderName::inbox(), Flags::NONE).ok());
-    let found: Vec<Removed> = found.collect();
-    if !found.is_empty() {
-        inner.commit(Commit::Synced, |transaction| found.iter().try_for_each(|removed| put(transaction, removed)))?;
+    let mut found = Vec::new();
+    for base in fresh {
+        // A removal that was cut short: the index has the message still where it was.
+        let (folder, flags, keywords) = strayed::before_removal(&inner.conn, &base)?;
+        let folder = folder.unwrap_or_else(FolderName::inbox);
+        if let Ok(removed) = as_found(&dir, base, &folder, flags.unwrap_or(Flags::NONE)) {
+            found.push(Removed { keywords, ..removed });
+        }
+    }
+    if !found.is_empty() || !gone.is_empty() {
+        inner.commit(Commit::Synced, |transaction| {
+            found.iter().try_for_each(|removed| put(transaction, removed))?;
+            // Brought back, perhaps, when it was cut short: the file turns up in its folder.
+            let mut known = transaction.prepare_cached("SELECT keywords FROM kept WHERE base = ?1")?;
+            for base in &gone {
+                let text: Option<String> = known.query_row([base], |row| row.get(0)).optional()?;
+                strayed::remember(transaction, base, &Keywords::from_sql(&text.unwrap_or_default()))?;
+            }
+            Ok(())
+        })?;
     }
     drop_records(inner, &gone)
 }

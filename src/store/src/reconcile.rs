@@ -9,7 +9,7 @@ use crate::maildir::{self, Found};
 use crate::messages::{self, Entry};
 use crate::name::FolderName;
 use crate::types::{FolderId, MessageId, Row, Uid};
-use crate::{kept, limits};
+use crate::{kept, limits, strayed};
 use base::durable;
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -132,7 +132,7 @@ pub fn folder(inner: &mut Inner, id: FolderId) -> Result<(), StoreError> {
             None => fresh.push(file),
         }
     }
-    drop_gone(inner, id, known.into_values().map(|entry| entry.row).collect())?;
+    drop_gone(inner, id, known.into_values().collect())?;
     take_flags(inner, id, changed)?;
     adopt(inner, id, fresh)?;
     let state = inner.state(id)?;
@@ -141,15 +141,19 @@ pub fn folder(inner: &mut Inner, id: FolderId) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn drop_gone(inner: &mut Inner, id: FolderId, gone: Vec<Row>) -> Result<(), StoreError> {
+fn drop_gone(inner: &mut Inner, id: FolderId, gone: Vec<Entry>) -> Result<(), StoreError> {
     if gone.is_empty() {
         return Ok(());
     }
     let modseq = inner.take_modseq()?;
     inner.commit(Commit::Ordinary, |transaction| {
-        gone.iter().try_for_each(|row| messages::remove(transaction, id, row, modseq))
+        gone.iter().try_for_each(|entry| {
+            strayed::remember(transaction, &entry.base, &entry.row.keywords)?;
+            messages::remove(transaction, id, &entry.row, modseq)
+        })
     })?;
-    inner.note(id, &gone, &[], modseq)
+    let rows: Vec<Row> = gone.into_iter().map(|entry| entry.row).collect();
+    inner.note(id, &rows, &[], modseq)
 }
 
 fn take_flags(inner: &mut Inner, id: FolderId, changed: Vec<(Row, Flags)>) -> Result<(), StoreError> {
@@ -218,13 +222,18 @@ fn adopt(inner: &mut Inner, id: FolderId, mut found: Vec<Found>) -> Result<(), S
     let first = inner.take_uids(id, fresh.len())?;
     let modseq = inner.take_modseq()?;
     let saved = messages::now();
-    let rows = inner.commit(Commit::Ordinary, |transaction| {
+    let keywords = fresh.iter().map(|file| strayed::keywords(&inner.conn, id, &file.base));
+    let keywords: Vec<Keywords> = keywords.collect::<Result<_, _>>()?;
+    let labelled = keywords.iter().any(|keywords| !keywords.is_empty());
+    let commit = if labelled { Commit::Synced } else { Commit::Ordinary };
+    let rows = inner.commit(commit, |transaction| {
         let mut rows = Vec::with_capacity(fresh.len());
-        for (uid, file) in (first.0..).map(Uid).zip(&fresh) {
+        for ((uid, file), keywords) in (first.0..).map(Uid).zip(&fresh).zip(keywords) {
+            strayed::forget(transaction, &file.base)?;
             let row = Row {
                 uid,
                 flags: file.flags,
-                keywords: Keywords::default(),
+                keywords,
                 modseq,
                 id: MessageId(0),
                 size: file.size,

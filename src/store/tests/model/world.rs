@@ -71,8 +71,8 @@ pub struct World {
     folders: BTreeMap<String, Mailbox>,
     removed: Vec<(String, Message)>,
     sessions: [Session; 3],
-    /// By UIDVALIDITY: the highest UID and modification sequence that anybody saw.
-    uids: HashMap<u32, u32>,
+    /// By UIDVALIDITY: every UID that anybody saw, and the highest modification sequence.
+    uids: HashMap<u32, BTreeSet<u32>>,
     modseqs: HashMap<u32, ModSeq>,
     count: u32,
 }
@@ -149,9 +149,14 @@ impl World {
 
     /// Takes a message into the model under a UID that must be new.
     fn put(&mut self, folder: &str, uid: u32, message: Message) {
-        let last = self.uids.entry(self.validity(folder)).or_default();
-        assert!(uid > *last, "UID {uid} in {folder} after {last}");
-        *last = uid;
+        let last = self.uids.get(&self.validity(folder)).and_then(|uids| uids.last().copied()).unwrap_or(0);
+        assert!(uid > last, "UID {uid} in {folder} after {last}");
+        self.put_found(folder, uid, message);
+    }
+
+    /// The same for one that came by itself, perhaps before others that are known.
+    fn put_found(&mut self, folder: &str, uid: u32, message: Message) {
+        assert!(self.uids.entry(self.validity(folder)).or_default().insert(uid), "UID {uid} in {folder} again");
         self.folders.get_mut(folder).unwrap().messages.insert(uid, message);
     }
 
@@ -502,7 +507,7 @@ impl World {
         sorted.sort();
         expected.sort();
         assert_eq!(sorted, expected, "what came into {folder}");
-        found.into_iter().for_each(|(uid, message)| self.put(folder, uid, message));
+        found.into_iter().for_each(|(uid, message)| self.put_found(folder, uid, message));
     }
 
     fn rows(&self, folder: &str) -> Vec<Row> {

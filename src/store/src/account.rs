@@ -11,7 +11,7 @@ use crate::image::Image;
 use crate::index::{self, Commit};
 use crate::name::FolderName;
 use crate::types::{Counts, FolderId, ModSeq, Row, Uid};
-use crate::{limits, maildir, reconcile};
+use crate::{kept, limits, maildir, reconcile};
 use base::durable;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::collections::HashMap;
@@ -259,6 +259,10 @@ impl Inner {
         // Synced before anything changes: from here on, an end without a close is one that left the stamps behind.
         self.conn.execute("UPDATE account SET clean = 0", [])?;
         reconcile::folders(self, clean)?;
+        if !clean {
+            // What was removed and is kept back may be missing in an index that was lost, or lost its last commits.
+            kept::compare(self)?;
+        }
         for special in SpecialUse::STANDARD {
             self.make_standard(special)?;
         }

@@ -66,6 +66,14 @@ CREATE TABLE acl (folder INTEGER NOT NULL, who TEXT NOT NULL, rights TEXT NOT NU
     PRIMARY KEY (folder, who)) WITHOUT ROWID;
 ";
 
+/// Keywords of messages whose files have gone from where they were, until the files turn up elsewhere: a move that was
+/// cut short, or was another program's. Tables that an index of this version may lack.
+const STRAYED: &str = "
+CREATE TABLE IF NOT EXISTS strayed (base TEXT PRIMARY KEY, keywords TEXT NOT NULL, since INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS messages_labelled ON messages (base) WHERE keywords != '';
+";
+
 /// From version 1: levels of folder names were separated by dots, what was parsed was kept as JSON.
 const FROM_1: &str = "
 ALTER TABLE account ADD COLUMN expunged_from INTEGER NOT NULL DEFAULT 0;
@@ -121,11 +129,15 @@ pub fn look_through(conn: &Connection) -> Result<(), Unusable> {
 /// Brings an index of an earlier version to this one, whole or not at all. Tells whether it was closed cleanly.
 fn migrate(conn: &mut Connection) -> Result<bool, Unusable> {
     match conn.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-        VERSION => Ok(conn.query_row("SELECT clean FROM account", [], |row| row.get(0))?),
+        VERSION => {
+            conn.execute_batch(STRAYED)?;
+            Ok(conn.query_row("SELECT clean FROM account", [], |row| row.get(0))?)
+        }
         1 => {
             let transaction = conn.transaction()?;
             transaction.execute_batch(FROM_1)?;
             transaction.execute_batch(SINCE_2)?;
+            transaction.execute_batch(STRAYED)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
             Ok(false)
@@ -141,6 +153,7 @@ pub fn create(path: &Path, last_validity: u32) -> rusqlite::Result<Connection> {
     let transaction = conn.transaction()?;
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(SINCE_2)?;
+    transaction.execute_batch(STRAYED)?;
     transaction
         .execute("INSERT INTO account (one, last_validity, modseq_reserved) VALUES (1, ?1, 1)", [last_validity])?;
     transaction.pragma_update(None, "user_version", VERSION)?;

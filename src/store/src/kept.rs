@@ -8,9 +8,9 @@ use crate::index::Commit;
 use crate::messages::{self, Entry};
 use crate::name::FolderName;
 use crate::types::{MessageId, ModSeq, Row, Uid};
-use crate::{limits, maildir, mime, parsed};
+use crate::{limits, maildir, mime, parsed, reconcile, strayed};
 use base::durable;
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension, Transaction};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Read;
@@ -128,6 +128,7 @@ impl Account {
             }
         }
         drop_records(&mut inner, &doomed)?;
+        inner.commit(Commit::Ordinary, |transaction| strayed::purge(transaction, now))?;
         Ok(doomed.len())
     }
 }
@@ -143,11 +144,20 @@ pub(crate) fn make_directory(inner: &Inner) -> Result<PathBuf, StoreError> {
     Ok(dir)
 }
 
-/// Moves a message's file out of its folder; tells whether it was there. A sync of `removed` makes it durable.
-pub(crate) fn keep_file(removed: &Path, path: &Path, base: &str) -> Result<bool, StoreError> {
-    match maildir::rename(path, &removed.join(base)) {
-        Err(StoreError::NoMessage) => Ok(false),
-        other => other.map(|()| true),
+/// Moves a message's file out of its folder; returns the base name under which it is kept, `None` if it was not there. A
+/// sync of `removed` makes it durable.
+pub(crate) fn keep_file(removed: &Path, path: &Path, base: &str) -> Result<Option<String>, StoreError> {
+    let mut base = base.to_owned();
+    if let Ok(other) = fs::metadata(removed.join(&base))
+        && let Ok(own) = fs::metadata(path)
+        && (own.dev(), own.ino()) != (other.dev(), other.ino())
+    {
+        // A copy put back by hand, removed once more: the one that is kept already stays what it is.
+        base = maildir::new_base(own.len());
+    }
+    match maildir::rename(path, &removed.join(&base)) {
+        Err(StoreError::NoMessage) => Ok(None),
+        other => other.map(|()| Some(base)),
     }
 }
 
@@ -193,9 +203,7 @@ pub(crate) fn keep_folder(inner: &mut Inner, path: &Path, name: &FolderName) -> 
         }
         for file in maildir::names(&part)? {
             let (base, flags) = maildir::split(&file);
-            if keep_file(&dir, &part.join(&file), base)? {
-                found.push((base.to_owned(), flags));
-            }
+            found.extend(keep_file(&dir, &part.join(&file), base)?.map(|base| (base, flags)));
         }
     }
     durable::sync_dir(&dir).map_err(at(&dir))?;
@@ -234,10 +242,26 @@ fn as_found(dir: &Path, base: String, folder: &FolderName, flags: Flags) -> Resu
 pub(crate) fn compare(inner: &mut Inner) -> Result<(), StoreError> {
     let (fresh, gone) = differences(inner)?;
     let dir = directory(inner);
-    let found = fresh.into_iter().filter_map(|base| as_found(&dir, base, &FolderName::inbox(), Flags::NONE).ok());
-    let found: Vec<Removed> = found.collect();
-    if !found.is_empty() {
-        inner.commit(Commit::Synced, |transaction| found.iter().try_for_each(|removed| put(transaction, removed)))?;
+    let mut found = Vec::new();
+    for base in fresh {
+        // A removal that was cut short: the index has the message still where it was.
+        let (folder, flags, keywords) = strayed::before_removal(&inner.conn, &base)?;
+        let folder = folder.unwrap_or_else(FolderName::inbox);
+        if let Ok(removed) = as_found(&dir, base, &folder, flags.unwrap_or(Flags::NONE)) {
+            found.push(Removed { keywords, ..removed });
+        }
+    }
+    if !found.is_empty() || !gone.is_empty() {
+        inner.commit(Commit::Synced, |transaction| {
+            found.iter().try_for_each(|removed| put(transaction, removed))?;
+            // Brought back, perhaps, when it was cut short: the file turns up in its folder.
+            let mut known = transaction.prepare_cached("SELECT keywords FROM kept WHERE base = ?1")?;
+            for base in &gone {
+                let text: Option<String> = known.query_row([base], |row| row.get(0)).optional()?;
+                strayed::remember(transaction, base, &Keywords::from_sql(&text.unwrap_or_default()))?;
+            }
+            Ok(())
+        })?;
     }
     drop_records(inner, &gone)
 }
@@ -290,12 +314,18 @@ impl Inner {
     /// Moves removed messages into a folder; returns how many were still there.
     fn put_back(&mut self, id: crate::FolderId, all: &[Removed]) -> Result<usize, StoreError> {
         let (from, cur) = (directory(self), self.state(id)?.path.join("cur"));
+        // A copy that was put back by hand has the name already.
+        reconcile::folder_if_touched(self, id)?;
+        let taken: HashSet<String> = self.entries(id)?.into_iter().map(|entry| entry.base).collect();
         let mut back = Vec::with_capacity(all.len());
         for removed in all {
             let flags = removed.flags.without(Flags::DELETED);
-            let target = cur.join(maildir::file_name(&removed.base, flags));
-            match maildir::rename(&from.join(&removed.base), &target) {
-                Ok(()) => back.push((removed, flags)),
+            let base = match taken.contains(&removed.base) {
+                true => maildir::new_base(u64::from(removed.size)),
+                false => removed.base.clone(),
+            };
+            match maildir::rename(&from.join(&removed.base), &cur.join(maildir::file_name(&base, flags))) {
+                Ok(()) => back.push((removed, base, flags)),
                 Err(StoreError::NoMessage) => {}
                 Err(why) => return Err(why),
             }
@@ -307,9 +337,9 @@ impl Inner {
         let (first, modseq) = (self.take_uids(id, back.len())?, self.take_modseq()?);
         let rows = self.commit(Commit::Synced, |transaction| {
             let mut rows = Vec::with_capacity(back.len());
-            for (uid, (removed, flags)) in (first.0..).map(Uid).zip(&back) {
+            for (uid, (removed, base, flags)) in (first.0..).map(Uid).zip(&back) {
                 let row = row_of(removed, *flags, uid, modseq);
-                rows.push(messages::insert(transaction, id, &removed.base, row, None)?);
+                rows.push(messages::insert(transaction, id, base, row, None)?);
                 transaction.prepare_cached("DELETE FROM kept WHERE base = ?1")?.execute([&removed.base])?;
             }
             Ok(rows)

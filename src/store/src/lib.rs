@@ -46,6 +46,7 @@ mod notes;
 mod parsed;
 mod reconcile;
 mod snapshot;
+mod strayed;
 pub mod text;
 mod transfer;
 mod types;

@@ -10,7 +10,7 @@ use crate::types::{Counts, FolderId, MessageId, ModSeq, Row, Selected, Uid, UidV
 use crate::{kept, maildir, parsed, reconcile};
 use base::durable;
 use rusqlite::{OptionalExtension, Transaction};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -343,24 +343,26 @@ impl Inner {
         Ok(statement.query_row((id.0, uid.0), read_entry).optional()?)
     }
 
-    /// The entries of messages by ascending UID; those that are not there are left out.
-    pub fn entries_of(&self, id: FolderId, uids: &[Uid]) -> Result<Vec<Entry>, StoreError> {
-        let (Some(first), Some(last)) = (uids.iter().min(), uids.iter().max()) else { return Ok(Vec::new()) };
+    /// The entries of messages; those that are not there are left out.
+    pub fn entries_of(&self, id: FolderId, uids: &[Uid]) -> Result<HashMap<Uid, Entry>, StoreError> {
+        let (Some(first), Some(last)) = (uids.iter().min(), uids.iter().max()) else { return Ok(HashMap::new()) };
         // One walk where most of a range is wanted, one look-up for each where few are.
-        let span = last.0 - first.0;
-        if uids.len() < 8 || span as usize / uids.len() > 8 {
-            let mut wanted = uids.to_vec();
-            wanted.sort_unstable();
-            wanted.dedup();
-            let found = wanted.into_iter().map(|uid| self.entry(id, uid));
-            return found.filter_map(Result::transpose).collect();
+        if uids.len() < 8 || (last.0 - first.0) as usize / uids.len() > 8 {
+            let found =
+                uids.iter().filter_map(|uid| Some(self.entry(id, *uid).transpose()?.map(|entry| (*uid, entry))));
+            return found.collect();
         }
         let wanted: HashSet<Uid> = uids.iter().copied().collect();
-        let sql = format!("{ENTRY} WHERE folder = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid");
+        let sql = format!("{ENTRY} WHERE folder = ?1 AND uid BETWEEN ?2 AND ?3");
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let entries = statement.query_map((id.0, first.0, last.0), read_entry)?;
-        let wanted_ones = entries.filter(|entry| entry.as_ref().map_or(true, |entry| wanted.contains(&entry.row.uid)));
-        Ok(wanted_ones.collect::<Result<_, _>>()?)
+        let mut entries = HashMap::with_capacity(uids.len());
+        for entry in statement.query_map((id.0, first.0, last.0), read_entry)? {
+            let entry = entry?;
+            if wanted.contains(&entry.row.uid) {
+                entries.insert(entry.row.uid, entry);
+            }
+        }
+        Ok(entries)
     }
 
     pub fn path_of(&mut self, id: FolderId, entry: &Entry) -> Result<PathBuf, StoreError> {
@@ -373,68 +375,86 @@ impl Inner {
         &mut self,
         id: FolderId,
         uid: Uid,
-        work: impl FnMut(&PathBuf, &Entry) -> Result<T, StoreError>,
-    ) -> Result<Option<(Entry, T)>, StoreError> {
-        match self.entry(id, uid)? {
-            Some(entry) => self.with_file_of(id, entry, work),
-            None => Ok(None),
-        }
-    }
-
-    /// The same for a message whose entry is at hand.
-    pub fn with_file_of<T>(
-        &mut self,
-        id: FolderId,
-        entry: Entry,
         mut work: impl FnMut(&PathBuf, &Entry) -> Result<T, StoreError>,
     ) -> Result<Option<(Entry, T)>, StoreError> {
-        let path = self.path_of(id, &entry)?;
-        match work(&path, &entry) {
-            Err(StoreError::NoMessage) => {}
-            other => return other.map(|value| Some((entry, value))),
+        for attempt in 0..2 {
+            let Some(entry) = self.entry(id, uid)? else { return Ok(None) };
+            let path = self.path_of(id, &entry)?;
+            match work(&path, &entry) {
+                Err(StoreError::NoMessage) if attempt == 0 => reconcile::folder(self, id)?,
+                Err(StoreError::NoMessage) => {}
+                other => return other.map(|value| Some((entry, value))),
+            }
         }
-        reconcile::folder(self, id)?;
-        let Some(entry) = self.entry(id, entry.row.uid)? else { return Ok(None) };
-        let path = self.path_of(id, &entry)?;
-        match work(&path, &entry) {
-            Err(StoreError::NoMessage) => Ok(None),
-            other => other.map(|value| Some((entry, value))),
+        Ok(None)
+    }
+
+    /// Does `work` to messages whose files another program may have renamed. `work` takes a list, does as many as it
+    /// finds the files of, commits that and tells how many; only then is the folder compared with its files. A
+    /// comparison in the midst of it would take what is done, and not committed yet, for the doing of others.
+    pub fn past_missing(
+        &mut self,
+        id: FolderId,
+        uids: &[Uid],
+        mut work: impl FnMut(&mut Inner, &[Uid]) -> Result<usize, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut rest = uids;
+        while !rest.is_empty() {
+            let done = work(self, rest)?;
+            rest = &rest[done..];
+            if let [missing, after @ ..] = rest {
+                reconcile::folder(self, id)?;
+                // One that is missing still has gone.
+                work(self, std::slice::from_ref(missing))?;
+                rest = after;
+            }
         }
+        Ok(())
     }
 
     fn update_flags(&mut self, id: FolderId, uids: &[Uid], update: &FlagUpdate) -> Result<Changed, StoreError> {
         let mut changed = Changed::default();
+        self.past_missing(id, uids, |inner, uids| inner.update_until_missing(id, uids, update, &mut changed))?;
+        Ok(changed)
+    }
+
+    /// Returns how many were looked at before one whose file is not where the index says.
+    fn update_until_missing(
+        &mut self,
+        id: FolderId,
+        uids: &[Uid],
+        update: &FlagUpdate,
+        changed: &mut Changed,
+    ) -> Result<usize, StoreError> {
         let (mut old, mut writes) = (Vec::new(), Vec::new());
-        let (mut renamed, mut relabelled) = (false, false);
+        let (mut renamed, mut relabelled, mut done) = (false, false, 0);
         let cur = self.state(id)?.path.join("cur");
-        for entry in self.entries_of(id, uids)? {
-            if update.unchanged_since.is_some_and(|since| entry.row.modseq > since) {
-                changed.modified.push(entry.row.uid);
-                continue;
-            }
-            let outcome = if update.flags_of(entry.row.flags) == entry.row.flags {
-                Some((entry, ()))
-            } else {
-                self.with_file_of(id, entry, |path, entry| {
-                    let flags = update.flags_of(entry.row.flags);
-                    if flags == entry.row.flags {
-                        return Ok(());
+        let mut entries = self.entries_of(id, uids)?;
+        for uid in uids {
+            if let Some(Entry { base, row: before }) = entries.remove(uid) {
+                if update.unchanged_since.is_some_and(|since| before.modseq > since) {
+                    changed.modified.push(*uid);
+                    done += 1;
+                    continue;
+                }
+                let (flags, keywords) = (update.flags_of(before.flags), update.keywords_of(&before.keywords));
+                let row = Row { flags, keywords, ..before.clone() };
+                if row.flags != before.flags {
+                    let names = [before.flags, row.flags].map(|flags| cur.join(maildir::file_name(&base, flags)));
+                    match maildir::rename(&names[0], &names[1]) {
+                        Err(StoreError::NoMessage) => break,
+                        other => other?,
                     }
-                    maildir::rename(path, &cur.join(maildir::file_name(&entry.base, flags)))
-                })?
-            };
-            let Some((entry, ())) = outcome else { continue };
-            let mut row = entry.row;
-            let before = row.clone();
-            row.flags = update.flags_of(before.flags);
-            row.keywords = update.keywords_of(&before.keywords);
-            renamed |= row.flags != before.flags;
-            relabelled |= row.keywords != before.keywords;
-            if row != before {
-                old.push(before);
-                writes.push(changed.rows.len());
+                    renamed = true;
+                }
+                relabelled |= row.keywords != before.keywords;
+                if row != before {
+                    old.push(before);
+                    writes.push(changed.rows.len());
+                }
+                changed.rows.push(row);
             }
-            changed.rows.push(row);
+            done += 1;
         }
         if renamed {
             durable::sync_dir(&cur).map_err(at(&cur))?;
@@ -443,7 +463,7 @@ impl Inner {
             let commit = if relabelled { Commit::Synced } else { Commit::Ordinary };
             self.write_flags(id, &mut changed.rows, &writes, &old, commit)?;
         }
-        Ok(changed)
+        Ok(done)
     }
 
     fn write_flags(
@@ -471,8 +491,8 @@ impl Inner {
         let mut gone = Vec::with_capacity(doomed.len());
         for entry in doomed {
             let path = self.path_of(id, &entry)?;
-            if kept::keep_file(&removed, &path, &entry.base)? {
-                gone.push(entry);
+            if let Some(base) = kept::keep_file(&removed, &path, &entry.base)? {
+                gone.push(Entry { base, ..entry });
             } else {
                 // Renamed by another: the comparison after this finds it again, as a message not deleted.
                 self.state(id)?.stamp = None;

@@ -9,7 +9,7 @@ use crate::maildir::{self, Found};
 use crate::messages::{self, Entry};
 use crate::name::FolderName;
 use crate::types::{FolderId, MessageId, Row, Uid};
-use crate::{kept, limits};
+use crate::{kept, limits, strayed};
 use base::durable;
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -123,12 +123,16 @@ pub fn folder(inner: &mut Inner, id: FolderId) -> Result<(), StoreError> {
             continue;
         }
         match known.remove(&file.base) {
-            Some(entry) if entry.row.flags != file.flags => changed.push((entry.row, file.flags)),
-            Some(_) => {}
+            Some(entry) => {
+                as_we_write_it(&path, &file)?;
+                if entry.row.flags != file.flags {
+                    changed.push((entry.row, file.flags));
+                }
+            }
             None => fresh.push(file),
         }
     }
-    drop_gone(inner, id, known.into_values().map(|entry| entry.row).collect())?;
+    drop_gone(inner, id, known.into_values().collect())?;
     take_flags(inner, id, changed)?;
     adopt(inner, id, fresh)?;
     let state = inner.state(id)?;
@@ -137,15 +141,19 @@ pub fn folder(inner: &mut Inner, id: FolderId) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn drop_gone(inner: &mut Inner, id: FolderId, gone: Vec<Row>) -> Result<(), StoreError> {
+fn drop_gone(inner: &mut Inner, id: FolderId, gone: Vec<Entry>) -> Result<(), StoreError> {
     if gone.is_empty() {
         return Ok(());
     }
     let modseq = inner.take_modseq()?;
     inner.commit(Commit::Ordinary, |transaction| {
-        gone.iter().try_for_each(|row| messages::remove(transaction, id, row, modseq))
+        gone.iter().try_for_each(|entry| {
+            strayed::remember(transaction, &entry.base, &entry.row.keywords)?;
+            messages::remove(transaction, id, &entry.row, modseq)
+        })
     })?;
-    inner.note(id, &gone, &[], modseq)
+    let rows: Vec<Row> = gone.into_iter().map(|entry| entry.row).collect();
+    inner.note(id, &rows, &[], modseq)
 }
 
 fn take_flags(inner: &mut Inner, id: FolderId, changed: Vec<(Row, Flags)>) -> Result<(), StoreError> {
@@ -169,18 +177,29 @@ struct Fresh {
 
 /// Makes a file found in `cur/` one that can be adopted; `None` where there is nothing to adopt.
 fn prepare(path: &Path, file: Found) -> Result<Option<Fresh>, StoreError> {
-    let cur = path.join("cur");
-    let found = cur.join(&file.name);
-    let Ok(meta) = fs::metadata(&found) else { return Ok(None) };
-    // A suffix of a form that is not ours is made so, for flags to be found by it.
-    let wanted = maildir::file_name(&file.base, file.flags);
-    if file.name != wanted {
-        fs::rename(&found, cur.join(&wanted)).map_err(at(&found))?;
-    }
+    as_we_write_it(path, &file)?;
+    let Ok(meta) = fs::metadata(path.join("cur").join(maildir::file_name(&file.base, file.flags))) else {
+        return Ok(None);
+    };
     let received = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     let received = u32::try_from(received.as_secs()).unwrap_or(u32::MAX);
     let size = u32::try_from(meta.len()).unwrap_or(u32::MAX);
     Ok(Some(Fresh { base: file.base, flags: file.flags, received, size }))
+}
+
+/// Gives a file's suffix our form where another tool gave it one of its own, since the file is found by it. A file that
+/// has that name already is not written over.
+fn as_we_write_it(path: &Path, file: &Found) -> Result<(), StoreError> {
+    let cur = path.join("cur");
+    let (found, wanted) = (cur.join(&file.name), cur.join(maildir::file_name(&file.base, file.flags)));
+    if found != wanted && !wanted.exists() {
+        match maildir::rename(&found, &wanted) {
+            // Gone again meanwhile, which the next comparison finds.
+            Err(StoreError::NoMessage) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// Gives UIDs to files that the index does not know, oldest first.
@@ -203,13 +222,18 @@ fn adopt(inner: &mut Inner, id: FolderId, mut found: Vec<Found>) -> Result<(), S
     let first = inner.take_uids(id, fresh.len())?;
     let modseq = inner.take_modseq()?;
     let saved = messages::now();
-    let rows = inner.commit(Commit::Ordinary, |transaction| {
+    let keywords = fresh.iter().map(|file| strayed::keywords(&inner.conn, id, &file.base));
+    let keywords: Vec<Keywords> = keywords.collect::<Result<_, _>>()?;
+    let labelled = keywords.iter().any(|keywords| !keywords.is_empty());
+    let commit = if labelled { Commit::Synced } else { Commit::Ordinary };
+    let rows = inner.commit(commit, |transaction| {
         let mut rows = Vec::with_capacity(fresh.len());
-        for (uid, file) in (first.0..).map(Uid).zip(&fresh) {
+        for ((uid, file), keywords) in (first.0..).map(Uid).zip(&fresh).zip(keywords) {
+            strayed::forget(transaction, &file.base)?;
             let row = Row {
                 uid,
                 flags: file.flags,
-                keywords: Keywords::default(),
+                keywords,
                 modseq,
                 id: MessageId(0),
                 size: file.size,

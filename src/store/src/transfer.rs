@@ -30,61 +30,83 @@ impl Account {
     ) -> Result<Transferred, StoreError> {
         let mut inner = self.lock()?;
         let validity = inner.folder_by_id(to)?.validity;
-        let uids = inner.touch(from, |inner| {
-            inner.touch(to, |inner| match moving {
-                true => inner.move_messages(from, uids, to),
-                false => inner.copy_messages(from, uids, to),
+        let mut pairs = Vec::with_capacity(uids.len());
+        inner.touch(from, |inner| {
+            inner.touch(to, |inner| {
+                inner.past_missing(from, uids, |inner, uids| match moving {
+                    true => inner.move_messages(from, uids, to, &mut pairs),
+                    false => inner.copy_messages(from, uids, to, &mut pairs),
+                })
             })
         })?;
         self.announce(&inner);
-        Ok(Transferred { validity, uids })
+        Ok(Transferred { validity, uids: pairs })
     }
 }
 
 impl Inner {
-    fn copy_messages(&mut self, from: FolderId, uids: &[Uid], to: FolderId) -> Result<Vec<(Uid, Uid)>, StoreError> {
+    /// Copies messages up to one whose file is not where the index says; returns how many were looked at.
+    fn copy_messages(
+        &mut self,
+        from: FolderId,
+        uids: &[Uid],
+        to: FolderId,
+        pairs: &mut Vec<(Uid, Uid)>,
+    ) -> Result<usize, StoreError> {
         let path = self.state(to)?.path.clone();
-        let mut copies: Vec<Entry> = Vec::with_capacity(uids.len());
-        for entry in self.entries_of(from, uids)? {
-            let copied = self.with_file_of(from, entry, |source, entry| {
+        let (mut copies, mut done) = (Vec::<Entry>::with_capacity(uids.len()), 0);
+        let mut entries = self.entries_of(from, uids)?;
+        for uid in uids {
+            if let Some(entry) = entries.remove(uid) {
                 let base = maildir::new_base(u64::from(entry.row.size));
                 let name = maildir::file_name(&base, entry.row.flags);
-                duplicate(source, &path, &base, &name, entry.row.received)?;
-                Ok(base)
-            })?;
-            if let Some((entry, base)) = copied {
+                match duplicate(&self.path_of(from, &entry)?, &path, &base, &name, entry.row.received) {
+                    Err(StoreError::NoMessage) => break,
+                    other => other?,
+                }
                 copies.push(Entry { base, ..entry });
             }
+            done += 1;
         }
-        self.enter(to, &path, &copies, |transaction, entry, uid, modseq| {
+        pairs.extend(self.enter(to, &path, &copies, |transaction, entry, uid, modseq| {
             let row = Row { uid, modseq, saved: messages::now(), ..entry.row.clone() };
             let row = messages::insert(transaction, to, &entry.base, row, None)?;
             parsed::copy(transaction, entry.row.id, row.id)?;
             Ok(row)
-        })
+        })?);
+        Ok(done)
     }
 
-    fn move_messages(&mut self, from: FolderId, uids: &[Uid], to: FolderId) -> Result<Vec<(Uid, Uid)>, StoreError> {
+    /// Moves messages up to one whose file is not where the index says; returns how many were looked at.
+    fn move_messages(
+        &mut self,
+        from: FolderId,
+        uids: &[Uid],
+        to: FolderId,
+        pairs: &mut Vec<(Uid, Uid)>,
+    ) -> Result<usize, StoreError> {
         let path = self.state(to)?.path.clone();
         let source_dir = self.state(from)?.path.join("cur");
-        let mut moved: Vec<Entry> = Vec::with_capacity(uids.len());
-        for entry in self.entries_of(from, uids)? {
-            let outcome = self.with_file_of(from, entry, |source, entry| {
+        let (mut moved, mut done) = (Vec::<Entry>::with_capacity(uids.len()), 0);
+        let mut entries = self.entries_of(from, uids)?;
+        for uid in uids {
+            if let Some(entry) = entries.remove(uid) {
                 let mut base = entry.base.clone();
                 let mut target = path.join("cur").join(maildir::file_name(&base, entry.row.flags));
                 // A new name when it is taken (a hand-made copy), and within one folder, where it would be a no-op.
-                if from == to || target.exists() {
+                if from == to || target.exists() || self.is_taken(to, &base)? {
                     base = maildir::new_base(u64::from(entry.row.size));
                     target = path.join("cur").join(maildir::file_name(&base, entry.row.flags));
                 }
-                maildir::rename(source, &target)?;
-                Ok(base)
-            })?;
-            if let Some((entry, base)) = outcome {
+                match maildir::rename(&self.path_of(from, &entry)?, &target) {
+                    Err(StoreError::NoMessage) => break,
+                    other => other?,
+                }
                 moved.push(Entry { base, ..entry });
             }
+            done += 1;
         }
-        let pairs = self.enter(to, &path, &moved, |transaction, entry, uid, modseq| {
+        let entered = self.enter(to, &path, &moved, |transaction, entry, uid, modseq| {
             let row = Row { uid, modseq, saved: messages::now(), ..entry.row.clone() };
             let sql = "UPDATE messages SET folder = ?1, uid = ?2, base = ?3, modseq = ?4, saved = ?5 WHERE id = ?6";
             let values = (to.0, uid.0, &entry.base, modseq.sql(), row.saved, row.id.0);
@@ -92,14 +114,21 @@ impl Inner {
             messages::forget(transaction, from, entry.row.uid, modseq)?;
             Ok(row)
         })?;
-        if !pairs.is_empty() {
+        if !entered.is_empty() {
             // Only now that the new names are synced may the old ones be forgotten.
             durable::sync_dir(&source_dir).map_err(at(&source_dir))?;
             let gone: Vec<Row> = moved.into_iter().map(|entry| entry.row).collect();
             let highest = self.state(to)?.highest;
             self.note(from, &gone, &[], highest)?;
         }
-        Ok(pairs)
+        pairs.extend(entered);
+        Ok(done)
+    }
+
+    /// Whether a message of the folder has this base name, whatever its flags.
+    fn is_taken(&self, id: FolderId, base: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM messages WHERE folder = ?1 AND base = ?2)";
+        Ok(self.conn.prepare_cached(sql)?.query_row((id.0, base), |row| row.get(0))?)
     }
 
     /// Syncs the target directory, then gives each entry its new UID in one transaction.

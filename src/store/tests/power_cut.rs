@@ -133,7 +133,8 @@ fn check(tree: &Path, told: &Told, what: &str) {
 
     // New mail never gets a number that was told before; what was removed comes back with what marked it.
     let inbox = FolderName::inbox();
-    let new = New { bytes: b"Subject: after\r\n\r\n", flags: store::Flags::NONE, keywords: Keywords::default(), received: 0 };
+    let new =
+        New { bytes: b"Subject: after\r\n\r\n", flags: store::Flags::NONE, keywords: Keywords::default(), received: 0 };
     let stored = account.deliver(&inbox, &new).unwrap();
     let last = told.uids.keys().filter(|(validity, _)| *validity == stored.validity.0).map(|(_, uid)| *uid).max();
     assert!(last.is_none_or(|last| stored.uid > Uid(last)), "UID {:?} after {last:?}: {what}", stored.uid);

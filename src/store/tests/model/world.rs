@@ -13,24 +13,73 @@ use store::{
 /// What is done; what does not apply where it comes does nothing.
 #[derive(Debug, Clone)]
 pub enum Step {
-    Deliver { folder: Index, count: u8, flags: u8, words: u8 },
-    Flag { folder: Index, which: u16, change: u8, flags: u8, words: u8 },
-    Transfer { from: Index, which: u16, to: Index, moving: bool },
-    Expunge { folder: Index, which: Option<u16> },
-    Create { name: Index },
-    Rename { from: Index, to: Index },
-    Delete { folder: Index },
-    BringBack { folder: Option<Index> },
+    Deliver {
+        folder: Index,
+        count: u8,
+        flags: u8,
+        words: u8,
+    },
+    Flag {
+        folder: Index,
+        which: u16,
+        change: u8,
+        flags: u8,
+        words: u8,
+    },
+    Transfer {
+        from: Index,
+        which: u16,
+        to: Index,
+        moving: bool,
+    },
+    Expunge {
+        folder: Index,
+        which: Option<u16>,
+    },
+    Create {
+        name: Index,
+    },
+    Rename {
+        from: Index,
+        to: Index,
+    },
+    Delete {
+        folder: Index,
+    },
+    BringBack {
+        folder: Option<Index>,
+    },
     /// Another program puts a file into `new/` or `cur/`.
-    DropIn { folder: Index, new: bool, flags: u8 },
+    DropIn {
+        folder: Index,
+        new: bool,
+        flags: u8,
+    },
     /// Another program changes the flags in a file's name, perhaps in a form of its own.
-    RenameFile { folder: Index, message: Index, flags: u8, form: u8 },
-    RemoveFile { folder: Index, message: Index },
+    RenameFile {
+        folder: Index,
+        message: Index,
+        flags: u8,
+        form: u8,
+    },
+    RemoveFile {
+        folder: Index,
+        message: Index,
+    },
     /// The owner takes a removed message's file out of a backup.
-    PutFileBack { message: Index },
-    Look { folder: Index },
-    CatchUp { session: usize },
-    Select { session: usize, folder: Index },
+    PutFileBack {
+        message: Index,
+    },
+    Look {
+        folder: Index,
+    },
+    CatchUp {
+        session: usize,
+    },
+    Select {
+        session: usize,
+        folder: Index,
+    },
     Reopen,
     LoseIndex,
 }
@@ -294,7 +343,9 @@ impl World {
     fn create(&mut self, folder: &str) {
         let made = self.account().create_folder(&name(folder));
         assert_eq!(made.is_err(), self.folders.contains_key(folder));
-        self.add_with_parents(folder);
+        if made.is_ok() {
+            self.add_with_parents(folder);
+        }
     }
 
     fn add_with_parents(&mut self, folder: &str) {
@@ -317,8 +368,7 @@ impl World {
             .collect();
         let inbox = from == "INBOX";
         let taken = |name: &String| self.folders.contains_key(name);
-        let refused =
-            taken(&to.to_owned()) || (!inbox && (below(to) || moved.iter().any(|(_, new)| taken(new))));
+        let refused = taken(&to.to_owned()) || (!inbox && (below(to) || moved.iter().any(|(_, new)| taken(new))));
         let done = self.account().rename_folder(&name(from), &name(to));
         assert_eq!(done.is_err(), refused, "{done:?}");
         if refused {

@@ -189,7 +189,10 @@ impl Disk {
                         continue;
                     }
                     let mut bytes = synced.clone();
-                    edits.iter().filter(|(at, _)| survivors.keeps_bytes(*at)).for_each(|(_, edit)| edit.apply(&mut bytes));
+                    edits
+                        .iter()
+                        .filter(|(at, _)| survivors.keeps_bytes(*at))
+                        .for_each(|(_, edit)| edit.apply(&mut bytes));
                     fs::write(&path, bytes).unwrap();
                     survivors.links.insert(inode, path);
                 }

@@ -1,5 +1,5 @@
 //! Ways in for the fuzz targets of `tests/fuzz`: parsers by themselves, and whole sessions over a stream in memory.
-//! Built with the feature `fuzz` alone. Nothing here decides anything; it only hands over.
+//! Built with the feature `fuzz` and for this room's own tests, which play everything in `tests/fuzz/corpus`. Nothing here decides anything; it only hands over.
 
 use crate::{accounts, imap, learn, lmtp, login, managesieve, pop3, quota, sieve};
 use base::{Address, Paths};
@@ -147,4 +147,83 @@ async fn converse(ours: DuplexStream, input: &[u8], session: JoinHandle<()>) -> 
     };
     let ended = tokio::time::timeout(WITHIN, all).await.unwrap_or(false);
     ended.then_some(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Role;
+    use std::path::PathBuf;
+    use wire::directory::{AccountQuota, Login, Request, Resolution};
+    use wire::{Answer, Kind, Refusal, Serve};
+
+    fn ann() -> Address {
+        Address::parse("ann@example.org").unwrap()
+    }
+
+    struct Directory;
+
+    impl Serve for Directory {
+        type Request = Request;
+
+        async fn answer(&self, _: Role, request: Request, _: Vec<u8>) -> Result<Answer, Refusal> {
+            match request {
+                Request::Resolve(ask) => ask.answer(Resolution::Accounts(vec![ann()])),
+                Request::Authenticate(ask) => ask.answer(Login::Granted { account: ann(), admin: false }),
+                Request::QuotaOf(ask) => ask.answer(AccountQuota { account_bytes: None, domain_bytes: None }),
+                other => Err(Refusal::new(Kind::Invalid, wire::server::Request::name(&other))),
+            }
+        }
+    }
+
+    /// Every input of a target that is kept: seeds, and what once found something.
+    fn kept(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus").join(target);
+        let paths = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let all: Vec<_> = paths.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect();
+        assert!(!all.is_empty(), "{}", folder.display());
+        all
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_fuzz_targets_keep_is_answered_and_leaves_the_account_sound() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        let own = paths.clone();
+        tokio::spawn(async move { wire::serve(&own, Arc::new(Directory)).await.unwrap() });
+        while tokio::net::UnixStream::connect(paths.socket(Role::Directory, "directory")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let place = Place::new(&paths);
+        let with = |before: &str, input: &[u8]| [before.as_bytes(), input, b"\r\n"].concat();
+        let text = |said: Option<Vec<u8>>| String::from_utf8_lossy(&said.expect("an end")).into_owned();
+        kept("imap_command").iter().for_each(|(_, input)| imap_command(input));
+        for (path, input) in kept("lmtp") {
+            lines(&input);
+            let said = text(place.lmtp(&with("LHLO x\r\n", &input)).await);
+            assert!(said.contains("250-"), "{}: {said}", path.display());
+        }
+        for (path, input) in kept("imap_session") {
+            let said = text(place.imap(&with("a LOGIN ann@example.org x\r\nb SELECT INBOX\r\n", &input)).await);
+            assert!(said.contains("b OK"), "{}: {said}", path.display());
+        }
+        for (path, input) in kept("pop3") {
+            lines(&input);
+            let said = text(place.pop3(&with("USER ann@example.org\r\nPASS x\r\n", &input)).await);
+            assert!(said.matches("+OK").count() >= 3, "{}: {said}", path.display());
+        }
+        for (path, input) in kept("managesieve") {
+            lines(&input);
+            // base64 of NUL ann@example.org NUL x
+            let login = "AUTHENTICATE \"PLAIN\" \"AGFubkBleGFtcGxlLm9yZwB4\"\r\n";
+            let said = text(place.managesieve(&with(login, &input)).await);
+            assert!(said.matches("OK").count() >= 2, "{}: {said}", path.display());
+        }
+        let account = place.account(&ann()).await.unwrap();
+        for (_, input) in kept("sieve") {
+            let end = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
+            place.sieve(&account, &input[..end], input.get(end + 1..).unwrap_or_default()).await;
+        }
+        assert_eq!(account.fsck(false).unwrap(), []);
+    }
 }

@@ -9,7 +9,7 @@ mod accounts;
 mod blocking;
 mod door;
 mod front;
-#[cfg(feature = "fuzz")]
+#[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
 mod housekeeping;

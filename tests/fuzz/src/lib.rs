@@ -47,7 +47,8 @@ impl World {
     fn new() -> World {
         let memory = std::path::Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder");
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
         let paths = Paths::under(dir.path());
         let own = paths.clone();
         runtime.spawn(async move { wire::serve(&own, Arc::new(Directory)).await });
@@ -59,7 +60,8 @@ impl World {
             }
             let seeds: [&[u8]; 2] = [include_bytes!("../seeds/message-1"), include_bytes!("../seeds/message-2")];
             for seed in seeds {
-                let mut text = b"LHLO x\r\nMAIL FROM:<eve@example.net>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n".to_vec();
+                let mut text =
+                    b"LHLO x\r\nMAIL FROM:<eve@example.net>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n".to_vec();
                 text.extend_from_slice(seed);
                 text.extend_from_slice(b"\r\n.\r\nQUIT\r\n");
                 world.place.lmtp(&text).await.expect("a delivery");

@@ -9,6 +9,9 @@ mod accounts;
 mod blocking;
 mod door;
 mod front;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod housekeeping;
 mod imap;
 mod indexing;

@@ -98,7 +98,7 @@ async fn a_delivery_is_put_off_while_the_directory_is_away() {
 
 /// Not a test of its own: the process that the next one kills.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "started by a_kill_during_deliveries_loses_nothing_that_was_acknowledged"]
+#[ignore = "started by a_kill_while_mail_arrives_moves_and_is_flagged_loses_nothing_that_was_acknowledged"]
 async fn child_that_serves_until_killed() {
     let dir = std::env::var("MAILSTEAD_TEST_DIR").unwrap();
     common::start(&base::Paths::under(dir));
@@ -106,9 +106,11 @@ async fn child_that_serves_until_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_during_deliveries_loses_nothing_that_was_acknowledged() {
+async fn a_kill_while_mail_arrives_moves_and_is_flagged_loses_nothing_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    let paths = common::furnish(dir.path(), common::base_port());
+    let port = common::base_port();
+    let paths = common::furnish(dir.path(), port);
+    let labelled = Arc::new(std::sync::Mutex::new(HashSet::new()));
     let acknowledged = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut seen_uids = HashSet::new();
     for round in 0..4 {
@@ -136,32 +138,79 @@ async fn a_kill_during_deliveries_loses_nothing_that_was_acknowledged() {
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(300 + 150 * round)).await;
+        let reader = tokio::spawn(work_over_imap(paths.clone(), port + 3, Arc::clone(&labelled)));
+        tokio::time::sleep(Duration::from_millis(500 + 170 * round)).await;
         child.kill().unwrap();
         child.wait().unwrap();
         for sender in senders {
             sender.await.unwrap();
         }
-        check_after_kill(&paths, &acknowledged.lock().unwrap(), &mut seen_uids);
+        reader.await.unwrap();
+        check_after_kill(&paths, &acknowledged.lock().unwrap(), &labelled.lock().unwrap(), &mut seen_uids);
     }
     assert!(acknowledged.lock().unwrap().len() > 20);
+    assert!(labelled.lock().unwrap().len() > 5);
 }
 
-/// Every acknowledged message is there once; no UID that was ever seen belongs to another message now.
-fn check_after_kill(paths: &base::Paths, acknowledged: &[String], seen: &mut HashSet<(u32, String)>) {
-    let account = store::Account::open(&paths.account(&address("ann@example.org"))).unwrap();
-    let inbox = account.folder(&store::FolderName::inbox()).unwrap().unwrap();
-    assert_eq!(account.fsck(false).unwrap(), []);
-    let rows: Vec<_> = account.select(inbox.id, false).unwrap().image.rows().cloned().collect();
-    let mut kept: HashSet<String> = HashSet::new();
-    for (row, parsed) in rows.iter().zip(account.parsed(inbox.id, &rows).unwrap()) {
-        let id = parsed.unwrap().envelope.message_id.clone().unwrap();
-        let id = String::from_utf8(id).unwrap();
-        assert!(kept.insert(id.clone()), "{id} is there twice");
-        let before = seen.iter().find(|(uid, _)| *uid == row.uid.0);
-        assert!(before.is_none_or(|(_, other)| *other == id), "UID {} was handed out twice", row.uid.0);
-        seen.insert((row.uid.0, id));
+/// Flags, moves, copies and removes what arrives, until the server is gone. Notes which messages were given a keyword,
+/// and told so.
+async fn work_over_imap(paths: base::Paths, port: u16, labelled: Arc<std::sync::Mutex<HashSet<String>>>) {
+    let Some(mut imap) = Imap::until_gone(&paths, port).await else { return };
+    loop {
+        let work = async {
+            imap.try_command("SELECT INBOX").await?;
+            imap.try_command("STORE * +FLAGS (\\Seen Blue)").await?;
+            imap.try_command("MOVE * Archive").await?;
+            imap.try_command("STORE * +FLAGS (\\Flagged)").await?;
+            imap.try_command("SELECT Archive").await?;
+            label_and_move_on(&mut imap, &labelled).await?;
+            imap.try_command("APPEND Trash {3+}\r\nx:y").await?;
+            imap.try_command("SELECT Trash").await?;
+            imap.try_command("STORE 1:* +FLAGS (\\Deleted)").await?;
+            imap.try_command("EXPUNGE").await
+        };
+        if work.await.is_none() {
+            return;
+        }
     }
+}
+
+/// Labels the last message, which nobody else touches, and moves it on.
+async fn label_and_move_on(imap: &mut Imap, labelled: &std::sync::Mutex<HashSet<String>>) -> Option<()> {
+    let lines = imap.try_command("FETCH * (UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])").await?;
+    let id = lines.iter().find_map(|line| line.strip_prefix("Message-ID: ")).map(str::to_owned);
+    let lines = imap.try_command("STORE * +FLAGS (Green)").await?;
+    if let Some(id) = id.filter(|_| lines.last().is_some_and(|line| line.starts_with("OK"))) {
+        labelled.lock().unwrap().insert(id);
+    }
+    imap.try_command("MOVE * Sent").await.map(|_| ())
+}
+
+/// Every acknowledged message is there, once; no UID that was ever seen belongs to another message now; what was told to
+/// have a keyword has it.
+fn check_after_kill(
+    paths: &base::Paths,
+    acknowledged: &[String],
+    labelled: &HashSet<String>,
+    seen: &mut HashSet<(u32, u32, String)>,
+) {
+    let account = store::Account::open(&paths.account(&address("ann@example.org"))).unwrap();
+    assert_eq!(account.fsck(false).unwrap(), []);
+    let mut kept: HashSet<String> = HashSet::new();
+    for folder in account.folders().unwrap() {
+        let validity = folder.validity.0;
+        let rows: Vec<_> = account.select(folder.id, false).unwrap().image.rows().cloned().collect();
+        for (row, parsed) in rows.iter().zip(account.parsed(folder.id, &rows).unwrap()) {
+            let Some(id) = parsed.unwrap().envelope.message_id.clone() else { continue };
+            let id = String::from_utf8(id).unwrap();
+            assert!(kept.insert(id.clone()), "{id} is there twice");
+            let before = seen.iter().find(|(other, uid, _)| (*other, *uid) == (validity, row.uid.0));
+            assert!(before.is_none_or(|(_, _, other)| *other == id), "UID {} was handed out twice", row.uid.0);
+            assert!(!labelled.contains(&id) || row.keywords.contains("Green"), "{id} has lost its keyword");
+            seen.insert((validity, row.uid.0, id));
+        }
+    }
+    assert_eq!(account.fsck(false).unwrap(), []);
     let lost: Vec<_> = acknowledged.iter().filter(|id| !kept.contains(*id)).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
 }

@@ -25,7 +25,8 @@
 //! 9. *A name of a message's file never changes but for the flags*, so that a file seen under two names is one message.
 //! 10. *Removed mail is moved to `removed/`, not deleted*, until 30 days have passed or it takes too much room.
 //!
-//! Keywords are kept in the index alone. Letters in file names other than `DFRST` are dropped when a flag changes.
+//! Keywords are kept in the index alone. A message whose file turns up elsewhere than the index has it (a move, a removal
+//! or a folder's renaming that was cut short, or another program's) is known by its base name and keeps them. Letters in file names other than `DFRST` are dropped when a flag changes.
 
 mod account;
 mod arrivals;

@@ -156,6 +156,19 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_the_fuzz_target_keeps_is_parsed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/mime");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            let parsed = Parsed::of(&bytes);
+            within(&parsed.root, Span { start: 0, end: bytes.len() }, bytes.len());
+            count += 1;
+        }
+        assert!(count > 2);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_have_a_structure_that_lies_within_them(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {

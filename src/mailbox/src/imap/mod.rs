@@ -3,9 +3,9 @@
 
 mod capability;
 mod compress;
-mod connection;
+pub mod connection;
 mod order;
 mod prompt;
 pub(crate) mod proto;
 pub(crate) mod server;
-mod session;
+pub mod session;

@@ -3,7 +3,7 @@
 
 mod deliver;
 mod message;
-mod proto;
+pub mod proto;
 pub(crate) mod recipients;
 pub(crate) mod server;
-mod session;
+pub mod session;

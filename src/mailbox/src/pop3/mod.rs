@@ -5,6 +5,6 @@
 //! flagged \Deleted over IMAP are shown until they are expunged; RETR marks \Seen, at QUIT.
 
 mod maildrop;
-mod proto;
+pub mod proto;
 pub(crate) mod server;
-mod session;
+pub mod session;

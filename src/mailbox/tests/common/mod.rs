@@ -212,19 +212,49 @@ impl Imap {
 
     /// Leaves the greeting to be read.
     pub async fn connect_silently(running: &Running) -> Imap {
+        Imap::connect_to(&running.paths, running.port).await.unwrap()
+    }
+
+    /// Logged in as ann to a server that may go away at any moment.
+    pub async fn until_gone(paths: &Paths, port: u16) -> Option<Imap> {
+        let mut imap = Imap::connect_to(paths, port).await.ok()?;
+        imap.line().await;
+        imap.try_command(&format!("LOGIN ann@example.org \"{PASSWORD}\"")).await.map(|_| imap)
+    }
+
+    /// Like [`Imap::command`]; `None` once the server is gone.
+    pub async fn try_command(&mut self, command: &str) -> Option<Vec<String>> {
+        self.count += 1;
+        let tag = format!("t{} ", self.count);
+        self.send(&format!("{tag}{command}\r\n")).await;
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line().await;
+            if self.ended {
+                return None;
+            }
+            if let Some(rest) = line.strip_prefix(&tag) {
+                lines.push(rest.to_owned());
+                return Some(lines);
+            }
+            lines.push(line);
+        }
+    }
+
+    async fn connect_to(paths: &Paths, port: u16) -> std::io::Result<Imap> {
         use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(running.paths.tls().join("chain.pem")).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_file(paths.tls().join("chain.pem")).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let tcp = TcpStream::connect(("127.0.0.1", running.port)).await.unwrap();
+        let tcp = TcpStream::connect(("127.0.0.1", port)).await?;
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
-        Imap { stream, input: Vec::new(), ended: false, count: 0, deflate: None }
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+        Ok(Imap { stream, input: Vec::new(), ended: false, count: 0, deflate: None })
     }
 
     pub async fn login(running: &Running, user: &str) -> Imap {

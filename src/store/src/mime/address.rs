@@ -147,6 +147,7 @@ fn host(scan: &mut Scanner<'_>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn shown(text: &str) -> Vec<String> {
         let part =
@@ -173,5 +174,17 @@ mod tests {
         assert_eq!(shown("root"), ["-|root|"]);
         assert_eq!(shown("\"\" <a@b.c>"), ["-|a|b.c"]);
         assert!(shown(" , ,").is_empty());
+    }
+
+    #[test]
+    fn a_form_feed_in_a_list_is_white_space_and_does_not_hold_it_up() {
+        assert_eq!(shown("Eve\u{c} <eve@example.net>\u{c}, \u{c}b@b.org\u{c}"), ["Eve|eve|example.net", "-|b|b.org"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_list_of_what_structures_one_comes_to_its_end(text in "[<>,;:@\"()\\\\\\[\\] \t\r\n\u{c}\u{b}\u{0}a.]{0,60}") {
+            list(text.as_bytes());
+        }
     }
 }

@@ -96,7 +96,8 @@ impl<'a> Scanner<'a> {
         let mut last = None;
         while let Some(byte) = self.peek() {
             match byte {
-                b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
+                // Whatever ends an atom, a form feed among them, has to be passed over here.
+                byte if byte.is_ascii_whitespace() => self.at += 1,
                 b'(' => last = Some(self.comment()),
                 _ => break,
             }

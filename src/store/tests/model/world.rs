@@ -343,7 +343,9 @@ impl World {
     fn create(&mut self, folder: &str) {
         let made = self.account().create_folder(&name(folder));
         assert_eq!(made.is_err(), self.folders.contains_key(folder));
-        self.add_with_parents(folder);
+        if made.is_ok() {
+            self.add_with_parents(folder);
+        }
     }
 
     fn add_with_parents(&mut self, folder: &str) {

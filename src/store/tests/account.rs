@@ -447,3 +447,31 @@ fn text_is_found_before_and_after_it_is_indexed_and_after_a_rebuild() {
     assert_eq!(account.search_text(&query).unwrap().unwrap().found().count(), 1, "the one in the archive");
     check(&account);
 }
+
+#[test]
+fn what_is_shown_is_each_messages_own_whatever_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    let inbox = account.folder(&name("INBOX")).unwrap().unwrap();
+    let archive = account.folder(&name("Archive")).unwrap().unwrap();
+    let uids: Vec<Uid> = (0..40).map(|count| deliver(&account, "INBOX", &format!("number {count}"))).collect();
+    // Moved last first, so that numbers and UIDs run against each other; gaps; one that was never parsed.
+    for uid in uids.iter().rev().step_by(3) {
+        account.transfer(inbox.id, &[*uid], archive.id, true).unwrap();
+    }
+    fs::write(dir.path().join("Maildir/.Archive/new/1.by.hand"), "Subject: number 99\n\nnumber 99\n").unwrap();
+    for folder in [inbox.id, archive.id] {
+        let rows = rows(&account, folder);
+        for some in [rows.clone(), rows.iter().rev().cloned().collect(), rows.iter().step_by(5).cloned().collect()] {
+            let shown = account.shown(folder, &some, store::Shown::Envelope).unwrap();
+            let parsed = account.parsed(folder, &some).unwrap();
+            for ((row, shown), parsed) in some.iter().zip(shown).zip(parsed) {
+                let subject = account.read(folder, row.uid).unwrap();
+                let subject = String::from_utf8(subject).unwrap().lines().next().unwrap().replace("Subject: ", "");
+                assert!(String::from_utf8(shown.unwrap()).unwrap().contains(&format!("\"{subject}\"")));
+                assert_eq!(parsed.unwrap().envelope.subject.unwrap(), subject.into_bytes());
+            }
+        }
+    }
+    check(&account);
+}

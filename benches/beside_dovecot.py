@@ -357,6 +357,7 @@ def measure(bench, servers, words, count):
     for what in ("FLAGS", "ENVELOPE", "BODYSTRUCTURE", "BODY.PEEK[]"):
         bench.row(f"FETCH {what} of {count}", servers, timed(select, f"FETCH 1:* ({what})"))
     rare, common = words[9000], words[40]
+    wait_for_index(bench, servers[0])
     bench.row("SEARCH by Subject", servers, timed(select, f"SEARCH SUBJECT {words[700]}"))
     bench.row("SEARCH by From", servers, timed(select, "SEARCH FROM example.net"))
     bench.row("SEARCH by flag", servers, timed(select, "SEARCH UNSEEN"))

@@ -57,12 +57,12 @@ def test_the_folders_that_programs_look_for_are_there(reader):
 
 def test_folders_are_made_renamed_and_removed(reader):
     ok(reader.create("Projects"))
-    ok(reader.create('"Projects.Gr&APwA3w-e"'))
+    ok(reader.create('"Projects/Gr&APwA3w-e"'))
     ok(reader.subscribe("Projects"))
     ok(reader.rename("Projects", "Archive2026"))
     names = b"\n".join(ok(reader.list()))
     assert b"Archive2026" in names and b"Projects" not in names
-    ok(reader.delete('"Archive2026.Gr&APwA3w-e"'))
+    ok(reader.delete('"Archive2026/Gr&APwA3w-e"'))
     ok(reader.delete("Archive2026"))
     assert b"Archive2026" not in b"\n".join(ok(reader.list()))
     assert reader.delete("INBOX")[0] == "NO"

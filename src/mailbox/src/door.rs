@@ -84,7 +84,8 @@ impl Door {
 
     async fn room(&self, address: &Address, bytes: u64) -> Result<Room, Refusal> {
         let standing = self.quotas.standing(address).await.map_err(Refusal::internal)?;
-        Ok(match standing.room_for(bytes) {
+        // What is about to come has some size, whether or not it was told.
+        Ok(match standing.room_for(bytes.max(limits::SMALL_MAIL)) {
             Ok(()) => Room::Enough,
             Err(over) => {
                 let even_for_small_mail = standing.room_for(limits::SMALL_MAIL).is_err();

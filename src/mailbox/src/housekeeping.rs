@@ -45,6 +45,7 @@ async fn purge_one(accounts: &Accounts, address: &base::Address, now: u64) -> Re
     let account = accounts.get(address).await?;
     let count = blocking::on(&account, move |account| {
         let count = account.purge_removed(now)?;
+        account.forget_gone()?;
         account.tidy_text().map(|()| count)
     })
     .await?;

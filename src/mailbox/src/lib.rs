@@ -76,6 +76,7 @@ pub async fn run(paths: Paths) -> Result<(), MailboxError> {
         memory: Arc::clone(&shared.memory),
         sieve: Arc::new(sieve::language::runtime().with_local_hostname(config.hostname.to_string())),
         quotas: Arc::clone(&quotas),
+        late: Arc::default(),
     });
     let closing = Closing(Arc::clone(&accounts));
     tokio::spawn(housekeeping::run(Arc::clone(&accounts), directory.clone()));

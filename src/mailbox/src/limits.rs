@@ -51,8 +51,9 @@ pub const SEARCHED_FOLDERS: usize = 5000;
 /// Longest LIST pattern: matching is of the order of its length times the name's.
 pub const LIST_PATTERN: usize = 1000;
 
-/// IMAP sessions at once: fifty people with a few devices of several connections each.
-pub const SESSIONS: usize = 1000;
+/// Sessions at once on each port: fifty people with a dozen programs of several connections each, and as many again. One
+/// that idles takes some 30 KiB.
+pub const SESSIONS: usize = 6000;
 /// From one address: a family or a firm behind one router.
 pub const SESSIONS_PER_ADDRESS: usize = 200;
 /// Of one account: Thunderbird opens five, and people have several devices.
@@ -109,6 +110,8 @@ pub const QUOTA_WARNING: u64 = 90;
 pub const QUOTA_WARNED_AGAIN_BELOW: u64 = 85;
 /// From a change to the look for mail to be indexed: several messages together cost less than one by one.
 pub const INDEX_AFTER: Duration = Duration::from_secs(1);
+/// Mail that keeps coming is indexed after this time all the same; until then a search looks at it itself.
+pub const INDEX_AFTER_ALL: Duration = Duration::from_secs(20);
 /// Longest pause while there is more to be indexed, and the pause after a failure.
 pub const INDEX_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Between two looks for memory to give back.
@@ -149,6 +152,10 @@ pub const SIEVE_INCLUDES: usize = 20;
 pub const SIEVE_NESTING: usize = 5;
 /// Steps of one run. A rule takes about four, so that is over a thousand rules.
 pub const SIEVE_STEPS: usize = 20_000;
+/// Parts of a message that a script is run on. Real messages have a few dozen.
+pub const SIEVE_PARTS: usize = 300;
+/// How long a delivery waits for its script. Rules take a millisecond; patterns can be written that take hours.
+pub const SIEVE_WITHIN: Duration = Duration::from_secs(20);
 /// Redirects of one delivery; Dovecot's default is 4.
 pub const SIEVE_REDIRECTS: usize = 4;
 /// Messages that one delivery may send: redirects, vacation, notifications.

@@ -257,8 +257,6 @@ async fn imap_codec_understands_what_this_server_answers() {
         "FETCH 1:* (BODY.PEEK[] BODY.PEEK[1] BODY.PEEK[HEADER.FIELDS (Subject)] BODY.PEEK[TEXT]<0.1>)",
         "SEARCH ALL",
         "SEARCH DELETED",
-        "UID SORT (SUBJECT) UTF-8 ALL",
-        "THREAD REFERENCES UTF-8 ALL",
         "STORE 1 +FLAGS (\\Deleted)",
         "COPY 1 Trash",
         "GETQUOTAROOT INBOX",

@@ -166,6 +166,13 @@ impl Account {
     /// Drops images that nobody has used for a while. To be called now and then.
     pub fn tidy(&self) {
         self.images.forget_unused(Duration::from_secs(limits::IMAGE_KEPT_SECONDS));
+        // Whoever is at work keeps what is in use.
+        if let Ok(inner) = self.inner.try_lock() {
+            index::relax(&inner.conn);
+        }
+        if let Ok(reader) = self.reader.try_lock() {
+            index::relax(&reader);
+        }
     }
 }
 

@@ -287,7 +287,6 @@ impl Inner {
         self.commit(Commit::Synced, |transaction| {
             for entry in entries {
                 kept::record(transaction, &folder.name, entry)?;
-                transaction.prepare_cached("DELETE FROM parsed WHERE id = ?1")?.execute([entry.row.id.0])?;
             }
             for table in ["messages", "expunged", "annotations", "acl"] {
                 transaction.execute(&format!("DELETE FROM {table} WHERE folder = ?1"), [id.0])?;

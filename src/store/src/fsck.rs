@@ -176,6 +176,7 @@ fn files(
             for (id, size) in &resized {
                 let size = u32::try_from(*size).unwrap_or(u32::MAX);
                 transaction.execute("UPDATE messages SET size = ?1 WHERE id = ?2", (size, id.0))?;
+                transaction.execute("DELETE FROM shown WHERE id = ?1", [id.0])?;
                 transaction.execute("DELETE FROM parsed WHERE id = ?1", [id.0])?;
             }
             Ok(())
@@ -228,7 +229,6 @@ fn memory(inner: &mut Inner, folder: &Folder, entries: &[Entry], findings: &mut 
 /// Rows that belong to nothing.
 fn orphans(inner: &mut Inner, findings: &mut Findings) -> Result<(), StoreError> {
     for (table, key, owner) in [
-        ("parsed", "id", "messages"),
         ("messages", "folder", "folders"),
         ("expunged", "folder", "folders"),
         ("annotations", "folder", "folders"),

@@ -7,7 +7,8 @@ use std::path::Path;
 const VERSION: i64 = 2;
 
 /// `messages.id` lives as long as the message, also over a MOVE, so that what was parsed moves with it. `saved` is when
-/// the message came into its folder (RFC 8514). `clean` says that every folder's stamps are those of the last close.
+/// the message came into its folder (RFC 8514). What lists ask for (`shown`) is apart from the rest of what was parsed, so
+/// that a list reads few pages; both may outlive their message for a while (`Account::forget_gone`). `clean` says that every folder's stamps are those of the last close.
 const SCHEMA: &str = "
 CREATE TABLE account (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -48,12 +49,8 @@ CREATE TABLE expunged (folder INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INT
 
 /// What version 2 brought besides columns.
 const SINCE_2: &str = "
-CREATE TABLE parsed (
-    id INTEGER PRIMARY KEY,
-    envelope BLOB NOT NULL,
-    structure BLOB NOT NULL,
-    tree BLOB NOT NULL
-);
+CREATE TABLE shown (id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, structure BLOB NOT NULL);
+CREATE TABLE parsed (id INTEGER PRIMARY KEY, tree BLOB NOT NULL);
 CREATE TABLE kept (
     base TEXT PRIMARY KEY,
     folder TEXT NOT NULL,
@@ -173,6 +170,13 @@ pub fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
+/// Gives back memory that a quiet connection does not need.
+pub fn relax(conn: &Connection) {
+    if let Err(why) = conn.execute_batch("PRAGMA shrink_memory") {
+        tracing::debug!("memory of an index was not given back: {why}");
+    }
+}
+
 fn prepare(conn: &Connection) -> rusqlite::Result<()> {
     bounds(conn)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
@@ -182,8 +186,8 @@ fn prepare(conn: &Connection) -> rusqlite::Result<()> {
 fn bounds(conn: &Connection) -> rusqlite::Result<()> {
     // Whoever else has the file open (a snapshot, an owner with sqlite3) is waited for this long.
     conn.busy_timeout(std::time::Duration::from_secs(10))?;
-    // 2 MiB of page cache: fifty accounts open at once then stay below 200 MiB.
-    conn.pragma_update(None, "cache_size", -2048)?;
+    // 8 MiB of page cache, taken as needed and given back by `relax`: a large change fits without being written twice.
+    conn.pragma_update(None, "cache_size", -8192)?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(())
 }

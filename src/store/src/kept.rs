@@ -8,7 +8,7 @@ use crate::index::Commit;
 use crate::messages::{self, Entry};
 use crate::name::FolderName;
 use crate::types::{MessageId, ModSeq, Row, Uid};
-use crate::{limits, maildir, mime, reconcile, strayed};
+use crate::{limits, maildir, mime, parsed, reconcile, strayed};
 use base::durable;
 use rusqlite::{OptionalExtension, Transaction};
 use std::collections::{BTreeMap, HashSet};
@@ -94,6 +94,18 @@ impl Account {
         Ok(back)
     }
 
+    /// Forgets what was parsed of messages that have gone, a little at a time. To be called now and then.
+    pub fn forget_gone(&self) -> Result<(), StoreError> {
+        loop {
+            let mut inner = self.lock()?;
+            let count = inner
+                .commit(Commit::Ordinary, |transaction| parsed::forget_gone(transaction, limits::INDEXED_AT_ONCE))?;
+            if count == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// Removes for good what was removed longer ago than [`limits::KEPT_SECONDS`], and the oldest beyond
     /// [`limits::KEPT_OCTETS`]. Returns how many messages went.
     pub fn purge_removed(&self, now: u64) -> Result<usize, StoreError> {
@@ -125,28 +137,28 @@ fn directory(inner: &Inner) -> PathBuf {
     inner.maildir.with_file_name("removed")
 }
 
-/// Moves a message's file out of its folder; returns the base name under which it is kept, `None` if it was not there.
-/// [`sync`] makes it durable.
-pub(crate) fn keep_file(inner: &Inner, path: &Path, base: &str) -> Result<Option<String>, StoreError> {
+/// The directory for removed mail, made if it is not there.
+pub(crate) fn make_directory(inner: &Inner) -> Result<PathBuf, StoreError> {
     let dir = directory(inner);
     durable::create_dir_all(&dir, 0o700).map_err(at(&dir))?;
+    Ok(dir)
+}
+
+/// Moves a message's file out of its folder; returns the base name under which it is kept, `None` if it was not there. A
+/// sync of `removed` makes it durable.
+pub(crate) fn keep_file(removed: &Path, path: &Path, base: &str) -> Result<Option<String>, StoreError> {
     let mut base = base.to_owned();
-    if let (Ok(own), Ok(other)) = (fs::metadata(path), fs::metadata(dir.join(&base)))
+    if let Ok(other) = fs::metadata(removed.join(&base))
+        && let Ok(own) = fs::metadata(path)
         && (own.dev(), own.ino()) != (other.dev(), other.ino())
     {
         // A copy put back by hand, removed once more: the one that is kept already stays what it is.
         base = maildir::new_base(own.len());
     }
-    match maildir::rename(path, &dir.join(&base)) {
+    match maildir::rename(path, &removed.join(&base)) {
         Err(StoreError::NoMessage) => Ok(None),
         other => other.map(|()| Some(base)),
     }
-}
-
-/// Makes what [`keep_file`] did durable.
-pub(crate) fn sync(inner: &Inner) -> Result<(), StoreError> {
-    let dir = directory(inner);
-    durable::create_dir_all(&dir, 0o700).and_then(|()| durable::sync_dir(&dir)).map_err(at(&dir))
 }
 
 /// Remembers where a removed message was.
@@ -182,6 +194,7 @@ fn put(transaction: &Transaction<'_>, removed: &Removed) -> Result<(), StoreErro
 
 /// Keeps the mail of a folder that is being removed, then its directory goes. Can be repeated after an interruption.
 pub(crate) fn keep_folder(inner: &mut Inner, path: &Path, name: &FolderName) -> Result<(), StoreError> {
+    let dir = make_directory(inner)?;
     let mut found = Vec::new();
     for part in ["cur", "new"] {
         let part = path.join(part);
@@ -190,11 +203,10 @@ pub(crate) fn keep_folder(inner: &mut Inner, path: &Path, name: &FolderName) -> 
         }
         for file in maildir::names(&part)? {
             let (base, flags) = maildir::split(&file);
-            found.extend(keep_file(inner, &part.join(&file), base)?.map(|base| (base, flags)));
+            found.extend(keep_file(&dir, &part.join(&file), base)?.map(|base| (base, flags)));
         }
     }
-    sync(inner)?;
-    let dir = directory(inner);
+    durable::sync_dir(&dir).map_err(at(&dir))?;
     let all: Vec<Removed> =
         found.into_iter().filter_map(|(base, flags)| as_found(&dir, base, name, flags).ok()).collect();
     inner.commit(Commit::Synced, |transaction| {

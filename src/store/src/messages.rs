@@ -10,8 +10,10 @@ use crate::types::{Counts, FolderId, MessageId, ModSeq, Row, Selected, Uid, UidV
 use crate::{kept, maildir, parsed, reconcile};
 use base::durable;
 use rusqlite::{OptionalExtension, Transaction};
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// A message to be stored.
 #[derive(Debug, Clone)]
@@ -193,19 +195,30 @@ impl Account {
 
     /// A message's bytes, exactly as they were stored.
     pub fn read(&self, id: FolderId, uid: Uid) -> Result<Vec<u8>, StoreError> {
-        let path = {
-            let conn = self.reader()?;
-            let mut statement = conn.prepare_cached(
-                "SELECT f.dir, m.base, m.flags FROM messages m JOIN folders f ON f.id = m.folder
-                WHERE m.folder = ?1 AND m.uid = ?2",
-            )?;
-            statement.query_row((id.0, uid.0), |row| self.path_in(row)).optional()?
-        };
-        match path.map(|path| fs::read(&path)) {
-            Some(Ok(bytes)) => Ok(bytes),
+        let mut bytes = Vec::new();
+        match self.path_now(id, uid)?.map(|path| read_file(&path, 0, &mut bytes)) {
+            Some(Ok(())) => Ok(bytes),
             // Renamed at this moment, or by another program: whoever writes is waited for, then it is looked for.
             _ => self.read_after_comparison(id, uid),
         }
+    }
+
+    /// The same into a buffer that is used again, for messages whose row is at hand.
+    pub fn read_into(&self, id: FolderId, row: &Row, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+        match self.path_now(id, row.uid)?.map(|path| read_file(&path, row.size as usize, bytes)) {
+            Some(Ok(())) => {}
+            _ => *bytes = self.read_after_comparison(id, row.uid)?,
+        }
+        Ok(())
+    }
+
+    fn path_now(&self, id: FolderId, uid: Uid) -> Result<Option<PathBuf>, StoreError> {
+        let conn = self.reader()?;
+        let mut statement = conn.prepare_cached(
+            "SELECT f.dir, m.base, m.flags FROM messages m JOIN folders f ON f.id = m.folder
+            WHERE m.folder = ?1 AND m.uid = ?2",
+        )?;
+        Ok(statement.query_row((id.0, uid.0), |row| self.path_in(row)).optional()?)
     }
 
     fn path_in(&self, row: &rusqlite::Row<'_>) -> rusqlite::Result<PathBuf> {
@@ -224,6 +237,22 @@ impl Account {
         self.announce(&inner);
         found.map(|(_, bytes)| bytes).ok_or(StoreError::NoMessage)
     }
+}
+
+/// Reads a whole file that is probably of this size: then opening, one read and closing is all.
+fn read_file(path: &Path, size: usize, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut file = fs::File::open(path)?;
+    bytes.clear();
+    if size > 0 {
+        // One octet more shows the end by itself.
+        bytes.resize(size + 1, 0);
+        let count = file.read(bytes)?;
+        bytes.truncate(count);
+        if count == size {
+            return Ok(());
+        }
+    }
+    file.read_to_end(bytes).map(|_| ())
 }
 
 /// Puts a message into the index, and returns its row with its number.
@@ -246,7 +275,7 @@ pub(crate) fn insert(
     Ok(Row { id, ..row })
 }
 
-/// Takes a message out of the index, remembering that it was there.
+/// Takes a message out of the index, remembering that it was there. What was parsed of it is forgotten later.
 pub(crate) fn remove(
     transaction: &Transaction<'_>,
     folder: FolderId,
@@ -254,7 +283,6 @@ pub(crate) fn remove(
     modseq: ModSeq,
 ) -> Result<(), StoreError> {
     transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([row.id.0])?;
-    transaction.prepare_cached("DELETE FROM parsed WHERE id = ?1")?.execute([row.id.0])?;
     forget(transaction, folder, row.uid, modseq)
 }
 
@@ -313,6 +341,28 @@ impl Inner {
     pub fn entry(&self, id: FolderId, uid: Uid) -> Result<Option<Entry>, StoreError> {
         let mut statement = self.conn.prepare_cached(&format!("{ENTRY} WHERE folder = ?1 AND uid = ?2"))?;
         Ok(statement.query_row((id.0, uid.0), read_entry).optional()?)
+    }
+
+    /// The entries of messages; those that are not there are left out.
+    pub fn entries_of(&self, id: FolderId, uids: &[Uid]) -> Result<HashMap<Uid, Entry>, StoreError> {
+        let (Some(first), Some(last)) = (uids.iter().min(), uids.iter().max()) else { return Ok(HashMap::new()) };
+        // One walk where most of a range is wanted, one look-up for each where few are.
+        if uids.len() < 8 || (last.0 - first.0) as usize / uids.len() > 8 {
+            let found =
+                uids.iter().filter_map(|uid| Some(self.entry(id, *uid).transpose()?.map(|entry| (*uid, entry))));
+            return found.collect();
+        }
+        let wanted: HashSet<Uid> = uids.iter().copied().collect();
+        let sql = format!("{ENTRY} WHERE folder = ?1 AND uid BETWEEN ?2 AND ?3");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut entries = HashMap::with_capacity(uids.len());
+        for entry in statement.query_map((id.0, first.0, last.0), read_entry)? {
+            let entry = entry?;
+            if wanted.contains(&entry.row.uid) {
+                entries.insert(entry.row.uid, entry);
+            }
+        }
+        Ok(entries)
     }
 
     pub fn path_of(&mut self, id: FolderId, entry: &Entry) -> Result<PathBuf, StoreError> {
@@ -379,8 +429,9 @@ impl Inner {
         let (mut old, mut writes) = (Vec::new(), Vec::new());
         let (mut renamed, mut relabelled, mut done) = (false, false, 0);
         let cur = self.state(id)?.path.join("cur");
+        let mut entries = self.entries_of(id, uids)?;
         for uid in uids {
-            if let Some(Entry { base, row: before }) = self.entry(id, *uid)? {
+            if let Some(Entry { base, row: before }) = entries.remove(uid) {
                 if update.unchanged_since.is_some_and(|since| before.modseq > since) {
                     changed.modified.push(*uid);
                     done += 1;
@@ -436,10 +487,11 @@ impl Inner {
             return Ok(Vec::new());
         }
         let name = self.folder_by_id(id)?.name;
+        let removed = kept::make_directory(self)?;
         let mut gone = Vec::with_capacity(doomed.len());
         for entry in doomed {
             let path = self.path_of(id, &entry)?;
-            if let Some(base) = kept::keep_file(self, &path, &entry.base)? {
+            if let Some(base) = kept::keep_file(&removed, &path, &entry.base)? {
                 gone.push(Entry { base, ..entry });
             } else {
                 // Renamed by another: the comparison after this finds it again, as a message not deleted.
@@ -447,8 +499,7 @@ impl Inner {
             }
         }
         let cur = self.state(id)?.path.join("cur");
-        kept::sync(self)?;
-        durable::sync_dir(&cur).map_err(at(&cur))?;
+        durable::sync_dir(&removed).and_then(|()| durable::sync_dir(&cur)).map_err(at(&cur))?;
         let modseq = self.take_modseq()?;
         self.commit(Commit::Ordinary, |transaction| {
             for entry in &gone {
@@ -468,7 +519,7 @@ impl Inner {
         let rows = statement.query_map((id.0, Flags::DELETED.sql()), read_entry)?;
         let mut entries = rows.collect::<Result<Vec<_>, _>>()?;
         if let Some(uids) = uids {
-            let wanted: std::collections::HashSet<Uid> = uids.iter().copied().collect();
+            let wanted: HashSet<Uid> = uids.iter().copied().collect();
             entries.retain(|entry| wanted.contains(&entry.row.uid));
         }
         Ok(entries)

@@ -12,7 +12,7 @@ pub use address::MailAddress;
 pub use envelope::Envelope;
 pub use header::{Field, fields, unfold};
 pub use shown::{body, envelope, nstring, quoted_or_literal};
-pub use structure::{Content, Part, Span, Text};
+pub use structure::{Content, Part, Span, Text, header_length};
 pub use text::{decoded_bytes, decoded_field, decoded_text};
 
 use crate::limits;

@@ -33,17 +33,34 @@ impl Kept {
     }
 
     pub fn put(&self, transaction: &Connection, id: MessageId) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO parsed VALUES (?1, ?2, ?3, ?4)";
-        transaction.prepare_cached(sql)?.execute((id.0, &self.envelope, &self.structure, &self.tree))?;
+        let sql = "INSERT OR REPLACE INTO shown VALUES (?1, ?2, ?3)";
+        transaction.prepare_cached(sql)?.execute((id.0, &self.envelope, &self.structure))?;
+        let sql = "INSERT OR REPLACE INTO parsed VALUES (?1, ?2)";
+        transaction.prepare_cached(sql)?.execute((id.0, &self.tree))?;
         Ok(())
     }
 }
 
 /// Copies what is kept of one message for another with the same bytes.
 pub(crate) fn copy(transaction: &Transaction<'_>, from: MessageId, to: MessageId) -> Result<(), StoreError> {
-    let sql = "INSERT OR REPLACE INTO parsed SELECT ?1, envelope, structure, tree FROM parsed WHERE id = ?2";
+    let sql = "INSERT OR REPLACE INTO shown SELECT ?1, envelope, structure FROM shown WHERE id = ?2";
+    transaction.prepare_cached(sql)?.execute((to.0, from.0))?;
+    let sql = "INSERT OR REPLACE INTO parsed SELECT ?1, tree FROM parsed WHERE id = ?2";
     transaction.prepare_cached(sql)?.execute((to.0, from.0))?;
     Ok(())
+}
+
+/// Forgets what is kept of messages that have gone, so many of them at most; tells how many there were.
+pub(crate) fn forget_gone(transaction: &Transaction<'_>, most: usize) -> Result<usize, StoreError> {
+    let mut count = 0;
+    for table in ["shown", "parsed"] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE id IN
+                (SELECT id FROM {table} WHERE id NOT IN (SELECT id FROM messages) LIMIT ?1)"
+        );
+        count += transaction.prepare_cached(&sql)?.execute([most as i64])?;
+    }
+    Ok(count)
 }
 
 impl Account {
@@ -61,8 +78,8 @@ impl Account {
     /// Parts of messages as IMAP shows them, in their order; `None` for those that have gone meanwhile.
     pub fn shown(&self, id: FolderId, rows: &[Row], what: Shown) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let sql = match what {
-            Shown::Envelope => "SELECT envelope FROM parsed WHERE id = ?1",
-            Shown::Structure => "SELECT structure FROM parsed WHERE id = ?1",
+            Shown::Envelope => "SELECT envelope FROM shown WHERE id = ?1",
+            Shown::Structure => "SELECT structure FROM shown WHERE id = ?1",
         };
         let read = |conn: &Connection, id: MessageId| {
             Ok(conn.prepare_cached(sql)?.query_row([id.0], |row| row.get(0)).optional()?)

@@ -55,8 +55,9 @@ impl Inner {
     ) -> Result<usize, StoreError> {
         let path = self.state(to)?.path.clone();
         let (mut copies, mut done) = (Vec::<Entry>::with_capacity(uids.len()), 0);
+        let mut entries = self.entries_of(from, uids)?;
         for uid in uids {
-            if let Some(entry) = self.entry(from, *uid)? {
+            if let Some(entry) = entries.remove(uid) {
                 let base = maildir::new_base(u64::from(entry.row.size));
                 let name = maildir::file_name(&base, entry.row.flags);
                 match duplicate(&self.path_of(from, &entry)?, &path, &base, &name, entry.row.received) {
@@ -87,8 +88,9 @@ impl Inner {
         let path = self.state(to)?.path.clone();
         let source_dir = self.state(from)?.path.join("cur");
         let (mut moved, mut done) = (Vec::<Entry>::with_capacity(uids.len()), 0);
+        let mut entries = self.entries_of(from, uids)?;
         for uid in uids {
-            if let Some(entry) = self.entry(from, *uid)? {
+            if let Some(entry) = entries.remove(uid) {
                 let mut base = entry.base.clone();
                 let mut target = path.join("cur").join(maildir::file_name(&base, entry.row.flags));
                 // A new name when it is taken (a hand-made copy), and within one folder, where it would be a no-op.

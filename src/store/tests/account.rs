@@ -338,7 +338,7 @@ fn fsck_names_what_is_wrong_and_mends_it() {
     fs::write(dir.path().join("Maildir/cur/1.by.hand:2,S"), "Subject: dropped in\n\nx").unwrap();
     fs::create_dir_all(dir.path().join("Maildir/.Dropped/cur")).unwrap();
     let index = rusqlite::Connection::open(dir.path().join("index.db")).unwrap();
-    index.execute("INSERT INTO parsed VALUES (9999, '', '', '')", []).unwrap();
+    index.execute("INSERT INTO expunged VALUES (9999, 1, 1)", []).unwrap();
     index.execute("UPDATE messages SET uid = 70000 WHERE uid = (SELECT max(uid) FROM messages)", []).unwrap();
     let told = account.fsck(false).unwrap();
     assert!(told.iter().all(|finding| !finding.mended));

@@ -75,6 +75,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Adds to the output; a large piece becomes it, without being copied, where there is nothing before it.
+    pub fn put(&mut self, mut bytes: Vec<u8>) {
+        match self.output.is_empty() {
+            true => self.output = bytes,
+            false => self.output.append(&mut bytes),
+        }
+    }
+
     pub async fn flush_if_full(&mut self) -> Result<(), End> {
         if self.output.len() >= OUTPUT_CHUNK { self.flush().await } else { Ok(()) }
     }

@@ -14,11 +14,15 @@ use crate::sieve::scripts::Scripts;
 use crate::{blocking, limits};
 use base::Address;
 use sieve::Runtime;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::mime::{fields, unfold};
 use store::{Account, Flags, FolderName, Keywords, New, SpecialUse, StoreError};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use wire::mta::{Automatic, SendAs};
 use wire::{Kind as RefusalKind, WireError};
 
@@ -32,6 +36,8 @@ pub struct Context {
     pub memory: Arc<Semaphore>,
     pub sieve: Arc<Runtime>,
     pub quotas: Arc<Quotas>,
+    /// Accounts whose script has not come to its end in time.
+    pub late: Arc<Mutex<HashSet<Address>>>,
 }
 
 /// A message for one account.
@@ -105,17 +111,53 @@ impl Context {
         Ok(self.follow_up(&account, incoming, stored).await)
     }
 
-    /// Decides, and where nothing has to leave the box first, stores at once.
+    /// Decides, and where nothing has to leave the box first, stores at once. A script that comes to no end is given up.
     async fn decide(&self, account: &Arc<Account>, incoming: &Incoming) -> Result<Step, StoreError> {
-        let (runtime, hostname, incoming) = (Arc::clone(&self.sieve), self.hostname.clone(), incoming.clone());
-        blocking::on(account, move |account| {
-            let decision = decide(account, &incoming, &runtime, &hostname)?;
-            if decision.plan.refusal.is_some() || !decision.plan.redirects.is_empty() {
-                return Ok(Step::Decided(decision));
+        if self.late().contains(&incoming.account) && !is_junk(&incoming.message) {
+            return Ok(Step::Decided(failed("it still works on an earlier message")));
+        }
+        // Whoever sets it first decides: the script, or the end of our patience.
+        let decided = Arc::new(AtomicBool::new(false));
+        let (runtime, hostname, own) = (Arc::clone(&self.sieve), self.hostname.clone(), incoming.clone());
+        let (open, claim) = (Arc::clone(account), Arc::clone(&decided));
+        let mut visit = tokio::task::spawn_blocking(move || {
+            let decision = decide(&open, &own, &runtime, &hostname)?;
+            if claim.swap(true, Ordering::SeqCst) {
+                return Ok(None);
             }
-            carry_out(account, &incoming, decision).map(Step::Stored)
-        })
-        .await
+            if decision.plan.refusal.is_some() || !decision.plan.redirects.is_empty() {
+                return Ok(Some(Step::Decided(decision)));
+            }
+            carry_out(&open, &own, decision).map(|stored| Some(Step::Stored(stored)))
+        });
+        let joined = match timeout(limits::SIEVE_WITHIN, &mut visit).await {
+            Ok(joined) => joined,
+            Err(_) if decided.swap(true, Ordering::SeqCst) => visit.await,
+            Err(_) => {
+                self.wait_for_the_late(incoming.account.clone(), visit);
+                return Ok(Step::Decided(failed("it took too long")));
+            }
+        };
+        let lost = |why| StoreError::Io { path: account.dir().to_owned(), source: std::io::Error::other(why) };
+        match joined {
+            Ok(step) => step.map(|step| step.unwrap_or_else(|| Step::Decided(failed("it took too long")))),
+            Err(why) => Err(lost(why)),
+        }
+    }
+
+    fn late(&self) -> MutexGuard<'_, HashSet<Address>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A script cannot be stopped within a pattern. What it will decide is not wanted any more, and until it has come to
+    /// its end no other run of that account begins; so an account takes one thread at most.
+    fn wait_for_the_late(&self, account: Address, visit: JoinHandle<Result<Option<Step>, StoreError>>) {
+        self.late().insert(account.clone());
+        let late = Arc::clone(&self.late);
+        tokio::spawn(async move {
+            let _ = visit.await;
+            late.lock().unwrap_or_else(PoisonError::into_inner).remove(&account);
+        });
     }
 
     /// Does what comes before storing: refusals, which are the reply, and redirects.
@@ -200,6 +242,12 @@ impl Context {
             tracing::error!("the owner was not told of the script that failed: {why}");
         }
     }
+}
+
+/// A script that failed without a name: the message stays in the inbox.
+fn failed(words: &str) -> Decision {
+    let fault = Fault { script: "the active one".into(), words: words.to_owned() };
+    Decision { plan: Plan::keep(), fault: Some(fault) }
 }
 
 fn content<'a>(bytes: &'a Bytes, original: &'a [u8]) -> &'a [u8] {

@@ -139,6 +139,10 @@ impl Run<'_> {
             .with_envelope(Envelope::To, delivery.recipient.to_string())
             .with_env_variable("host", delivery.hostname.to_owned())
             .with_env_variable("domain", delivery.account.domain().as_str().to_owned());
+        // Tests of parts within loops over parts go with the square of their number.
+        if context.message().parts.len() > limits::SIEVE_PARTS {
+            return Err(format!("the message has more than {} parts", limits::SIEVE_PARTS));
+        }
         let mut input = script;
         while let Some(step) = context.run(input) {
             let event = step.map_err(|error| language::fault_words(&error))?;

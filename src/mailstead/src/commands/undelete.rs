@@ -22,8 +22,8 @@ pub struct Undelete {
     /// The account.
     account: Option<Address>,
     /// Only messages of this folder, such as INBOX or Work/2026.
-    #[arg(long, requires = "account")]
-    folder: Option<String>,
+    #[arg(long = "folder", value_name = "FOLDER", requires = "account")]
+    from: Option<String>,
     /// Only messages deleted in this time: a number with m, h or d for minutes, hours or days.
     #[arg(long, requires = "account", value_parser = seconds)]
     since: Option<u64>,
@@ -70,7 +70,7 @@ impl Undelete {
             Vec::new()
         } else {
             let since = self.since.map(|ago| base::time::now_unix().saturating_sub(ago));
-            client.ask(&mailbox::Undelete { account: account.clone(), folder: self.folder, since }).await?
+            client.ask(&mailbox::Undelete { account: account.clone(), folder: self.from, since }).await?
         };
         tell(&Back { account, restored_account, folders }, self.json)?;
         Ok(ExitCode::SUCCESS)

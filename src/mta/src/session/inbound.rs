@@ -149,7 +149,18 @@ fn nobody_took_it(outcomes: &[(Address, Outcome)]) -> Reply {
             let code = if trouble.status.starts_with("5.2.2") { 552 } else { 550 };
             Reply::new(code, &trouble.status, text)
         }
-        None => Reply::new(451, "4.3.0", "the mailbox cannot take this just now; try again later"),
+        None => for_now(outcomes),
+    }
+}
+
+/// A full mailbox is told as such where it is the only one; all else that passes is nobody's business.
+fn for_now(outcomes: &[(Address, Outcome)]) -> Reply {
+    match outcomes {
+        [(_, Outcome::Deferred(trouble))] if trouble.status.starts_with("4.2.2") => {
+            let text = trouble.reply.as_ref().map_or(trouble.words.clone(), |reply| reply.lines.join(" "));
+            Reply::new(452, &trouble.status, text)
+        }
+        _ => Reply::new(451, "4.3.0", "the mailbox cannot take this just now; try again later"),
     }
 }
 

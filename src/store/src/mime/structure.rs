@@ -152,7 +152,7 @@ impl Parser<'_> {
 }
 
 /// The length of a header with its empty line; all of it when there is none.
-fn header_length(bytes: &[u8]) -> usize {
+pub fn header_length(bytes: &[u8]) -> usize {
     let mut at = 0;
     while at < bytes.len() {
         let length = line_length(&bytes[at..]);

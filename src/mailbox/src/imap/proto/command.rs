@@ -7,6 +7,7 @@ use super::list::{self, ListCommand, StatusItem};
 use super::notify::Notify;
 use super::parser::{Bad, Parsed, Parser, bad, is_atom_char, tag_of};
 use super::search::Search;
+use super::select::{Select, select};
 use super::set::{Num, Set};
 use super::sort::{Multisearch, Sort, Thread};
 use base::Secret;
@@ -126,25 +127,6 @@ pub enum Command {
         mailbox: Vec<u8>,
         moving: bool,
     },
-}
-
-/// SELECT and EXAMINE.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Select {
-    pub mailbox: Vec<u8>,
-    pub read_only: bool,
-    pub condstore: bool,
-    pub resync: Option<Resync>,
-}
-
-/// What a client still knows of a mailbox (RFC 7162 §3.2.5).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resync {
-    pub validity: u32,
-    pub modseq: u64,
-    pub known: Option<Set>,
-    /// Message numbers and their UIDs.
-    pub matches: Option<(Set, Set)>,
 }
 
 /// Flags as STORE and APPEND name them.
@@ -309,47 +291,6 @@ fn id(p: &mut Parser<'_>) -> Parsed<Command> {
         p.list(|p| if p.take_word("NIL") { Ok(Vec::new()) } else { p.string() })?;
     }
     Ok(Command::Id)
-}
-
-fn select(p: &mut Parser<'_>, read_only: bool) -> Parsed<Command> {
-    let mut select = Select { mailbox: mailbox(p)?, read_only, condstore: false, resync: None };
-    if p.take(b' ') && p.peek() == Some(b'(') {
-        p.list(|p| {
-            match p.atom()?.to_ascii_uppercase().as_str() {
-                "CONDSTORE" => select.condstore = true,
-                "QRESYNC" => {
-                    p.space()?;
-                    select.resync = Some(resync(p)?);
-                }
-                other => return bad(format!("there is no select parameter {other}")),
-            }
-            Ok(())
-        })?;
-    }
-    Ok(Command::Select(select))
-}
-
-fn resync(p: &mut Parser<'_>) -> Parsed<Resync> {
-    p.expect(b'(')?;
-    let validity = p.number()?;
-    p.space()?;
-    let modseq = p.long_number()?;
-    if validity == 0 || modseq == 0 {
-        return bad("UIDVALIDITY and modification sequence are not 0");
-    }
-    let mut resync = Resync { validity, modseq, known: None, matches: None };
-    if p.take(b' ') && p.peek() != Some(b'(') {
-        resync.known = Some(Set::parse_known(p)?);
-        p.take(b' ');
-    }
-    if p.take(b'(') {
-        let numbers = Set::parse_known(p)?;
-        p.space()?;
-        resync.matches = Some((numbers, Set::parse_known(p)?));
-        p.expect(b')')?;
-    }
-    p.expect(b')')?;
-    Ok(resync)
 }
 
 /// With what RFC 6154 §3 adds. The name keeps a separator at its end: the session knows what it means.

@@ -27,10 +27,25 @@ pub fn mailbox_name(name: &str) -> Vec<u8> {
 
 /// `(\Seen \Recent $Forwarded)`
 pub fn flag_list(flags: Flags, keywords: &Keywords, recent: bool) -> String {
-    let mut all: Vec<&str> = flags.names().collect();
-    all.extend(recent.then_some("\\Recent"));
-    all.extend(keywords.iter());
-    format!("({})", all.join(" "))
+    let mut out = Vec::new();
+    put_flags(&mut out, flags, keywords, recent);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The same, written where it is wanted.
+pub fn put_flags(out: &mut Vec<u8>, flags: Flags, keywords: &Keywords, recent: bool) {
+    out.push(b'(');
+    let start = out.len();
+    let mut put = |name: &str| {
+        if out.len() > start {
+            out.push(b' ');
+        }
+        out.extend_from_slice(name.as_bytes());
+    };
+    flags.names().for_each(&mut put);
+    recent.then_some("\\Recent").into_iter().for_each(&mut put);
+    keywords.iter().for_each(put);
+    out.push(b')');
 }
 
 /// `"21-Nov-2026 08:00:00 +0000"` of seconds since 1970, in UTC.

@@ -17,7 +17,7 @@ struct Ready {
 }
 
 impl Ready {
-    fn new(&self) -> New<'_> {
+    fn as_new(&self) -> New<'_> {
         let Ready { bytes, flags, keywords, received } = self;
         New { bytes, flags: *flags, keywords: keywords.clone(), received: *received }
     }
@@ -50,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.room_for(target.owner.as_ref(), octets as u64).await?;
         let name = target.folder.name;
         let stored = blocking::on(&target.account, move |account| {
-            account.deliver_many(&name, &ready.iter().map(Ready::new).collect::<Vec<_>>())
+            account.deliver_many(&name, &ready.iter().map(Ready::as_new).collect::<Vec<_>>())
         });
         stored.await.map_err(Stop::from).map_err(try_create)
     }

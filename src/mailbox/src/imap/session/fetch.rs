@@ -1,44 +1,13 @@
-//! FETCH (RFC 3501 §6.4.5): what is asked of each message, from the view, the index and the file, in that order of cost.
+//! FETCH (RFC 9051 §6.4.5): which messages, and the answers on their way while the next ones are made.
 
-use super::binary::{self, Missing};
-use super::find::{email_id, thread_id};
+use super::answer::{Answer, Question};
 use super::rights::Rights;
-use super::section;
 use super::{Done, Session, Stop};
-use crate::imap::proto::{self, Fetch, Item};
-use store::mime::{Parsed, Part, quoted_or_literal};
-use store::{FlagChange, FlagUpdate, Flags, FolderId, Keywords, ModSeq, Row, StoreError, Uid};
+use crate::blocking;
+use crate::imap::proto::{Fetch, Item};
+use std::sync::Arc;
+use store::{FlagChange, FlagUpdate, Flags, Keywords, ModSeq, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
-
-/// Messages looked up at once in the index.
-const BATCH: usize = 100;
-/// Octets of messages read at once; one message is read whatever its size.
-const BATCH_OCTETS: u64 = 1 << 20;
-
-/// What is needed besides the view.
-#[derive(Clone, Copy)]
-struct Needs {
-    details: bool,
-    structure: bool,
-    bytes: bool,
-}
-
-/// A message with what was loaded of it.
-struct Details {
-    row: Row,
-    parsed: Option<Parsed>,
-}
-
-/// What came of a batch.
-#[derive(Default)]
-struct Outcome {
-    /// Some had gone.
-    missing: bool,
-    /// Some could not be decoded (RFC 3516 §4.3); they are not answered for.
-    undecoded: bool,
-}
-
-type Loaded = (Details, Option<Vec<u8>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn fetch(&mut self, by_uid: bool, mut fetch: Fetch) -> Done {
@@ -67,17 +36,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.tell_vanished(ModSeq(since), &ranges, 1).await?;
         }
         let seen_now = if fetch.sees() { self.mark_seen(&uids).await? } else { Vec::new() };
-        let needs = Needs::of(&fetch.items);
-        let (mut missing, mut undecoded) = (false, false);
-        for batch in uids.chunks(BATCH) {
-            let outcome = self.fetch_batch(batch, &fetch.items, &seen_now, needs).await?;
-            missing |= outcome.missing;
-            undecoded |= outcome.undecoded;
-        }
-        if undecoded {
+        let outcome = self.answer_all(fetch.items, seen_now, uids).await?;
+        if outcome.undecoded {
             return Err(Stop::No("[UNKNOWN-CTE] a part has a transfer encoding that is not known".into()));
         }
+        let missing = outcome.missing;
         Ok(if missing { "[EXPUNGEISSUED] some messages were removed meanwhile" } else { "fetched" }.into())
+    }
+
+    /// Answers for each message. While one piece of the answer goes out, the next one is made.
+    async fn answer_all(&mut self, items: Vec<Item>, seen_now: Vec<Uid>, uids: Vec<Uid>) -> Result<Answer, Stop> {
+        let telling = self.telling();
+        let view = self.view()?;
+        let account = Arc::clone(&view.account);
+        let question = Question::new(items, view, telling, seen_now);
+        let mut outcome = Answer::default();
+        if question.needs_nothing() {
+            for some in uids.chunks(Question::MOST) {
+                question.answer(&account, some, &mut outcome)?;
+                self.conn.output.append(&mut outcome.bytes);
+                self.conn.flush_if_full().await.map_err(Stop::End)?;
+            }
+            return Ok(outcome);
+        }
+        let (question, uids): (Arc<Question>, Arc<[Uid]>) = (Arc::new(question), uids.into());
+        let piece = |from: usize| {
+            let (question, uids) = (Arc::clone(&question), Arc::clone(&uids));
+            blocking::on(&account, move |account| {
+                let mut answer = Answer::default();
+                question.answer(account, &uids[from..], &mut answer)?;
+                Ok(answer)
+            })
+        };
+        let mut at = 0;
+        while at < uids.len() {
+            let (sent, made) = tokio::join!(self.conn.flush_if_full(), piece(at));
+            sent.map_err(Stop::End)?;
+            let ready = made?;
+            at += ready.count;
+            outcome.missing |= ready.missing;
+            outcome.undecoded |= ready.undecoded;
+            self.conn.put(ready.bytes);
+        }
+        Ok(outcome)
     }
 
     /// Sets \Seen where it is not set; returns where it was not.
@@ -103,216 +104,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         changed.rows.into_iter().for_each(|row| view.put(row));
         Ok(unseen)
     }
-
-    /// Answers for up to [`BATCH`] messages.
-    async fn fetch_batch(
-        &mut self,
-        uids: &[Uid],
-        items: &[Item],
-        seen_now: &[Uid],
-        needs: Needs,
-    ) -> Result<Outcome, Stop> {
-        let mut outcome = Outcome::default();
-        if !needs.details {
-            for uid in uids {
-                self.respond(*uid, None, items, seen_now)?;
-            }
-            self.conn.flush_if_full().await.map_err(Stop::End)?;
-            return Ok(outcome);
-        }
-        let view = self.view()?;
-        let id = view.folder.id;
-        let rows: Vec<Row> = uids.iter().filter_map(|uid| view.image.by_uid(*uid)).cloned().collect();
-        let details = self
-            .on_selected(move |account| {
-                if !needs.structure {
-                    return Ok(rows.into_iter().map(|row| Details { row, parsed: None }).collect::<Vec<_>>());
-                }
-                let parsed = account.parsed(id, &rows)?;
-                let with = rows.into_iter().zip(parsed).filter(|(_, parsed)| parsed.is_some());
-                Ok(with.map(|(row, parsed)| Details { row, parsed }).collect())
-            })
-            .await?;
-        outcome.missing = details.len() < uids.len();
-        let mut rest = details.into_iter().peekable();
-        while rest.peek().is_some() {
-            let mut group = Vec::new();
-            let mut octets = 0;
-            while let Some(next) =
-                rest.next_if(|next| group.is_empty() || octets + u64::from(next.row.size) <= BATCH_OCTETS)
-            {
-                octets += u64::from(next.row.size);
-                group.push(next);
-            }
-            for loaded in self.load(id, group, needs.bytes).await? {
-                match loaded {
-                    Ok(loaded) if !decodable(items, &loaded) => outcome.undecoded = true,
-                    Ok(loaded) => self.respond(loaded.0.row.uid, Some(&loaded), items, seen_now)?,
-                    Err(StoreError::NoMessage) => outcome.missing = true,
-                    Err(why) => return Err(why.into()),
-                }
-            }
-            self.conn.flush_if_full().await.map_err(Stop::End)?;
-        }
-        Ok(outcome)
-    }
-
-    async fn load(
-        &mut self,
-        id: FolderId,
-        group: Vec<Details>,
-        bytes: bool,
-    ) -> Result<Vec<Result<Loaded, StoreError>>, Stop> {
-        if !bytes {
-            return Ok(group.into_iter().map(|details| Ok((details, None))).collect());
-        }
-        self.on_selected(move |account| {
-            let read = |details: Details| account.read(id, details.row.uid).map(|bytes| (details, Some(bytes)));
-            Ok(group.into_iter().map(read).collect())
-        })
-        .await
-    }
-
-    /// One untagged FETCH response.
-    fn respond(&mut self, uid: Uid, loaded: Option<&Loaded>, items: &[Item], seen_now: &[Uid]) -> Result<(), Stop> {
-        let telling = self.telling();
-        let Some(view) = &self.selected else { return Ok(()) };
-        let Some(place) = view.image.place(uid) else { return Ok(()) };
-        let Some(row) = view.image.get(place) else { return Ok(()) };
-        let flags = || format!("FLAGS {}", proto::flag_list(row.flags, &row.keywords, view.is_recent(uid)));
-        let out = &mut self.conn.output;
-        match telling.uid_only {
-            true => out.extend_from_slice(format!("* {} UIDFETCH (", uid.0).as_bytes()),
-            false => out.extend_from_slice(format!("* {} FETCH (", place + 1).as_bytes()),
-        }
-        let start = out.len();
-        for item in items {
-            if out.len() > start {
-                out.push(b' ');
-            }
-            match item {
-                Item::Uid => out.extend_from_slice(format!("UID {}", uid.0).as_bytes()),
-                Item::Flags => out.extend_from_slice(flags().as_bytes()),
-                Item::ModSeq => out.extend_from_slice(format!("MODSEQ ({})", row.modseq.0).as_bytes()),
-                Item::InternalDate => {
-                    let date = proto::date_time(u64::from(row.received));
-                    out.extend_from_slice(format!("INTERNALDATE {date}").as_bytes());
-                }
-                Item::SaveDate => {
-                    let date = proto::date_time(u64::from(row.saved));
-                    out.extend_from_slice(format!("SAVEDATE {date}").as_bytes());
-                }
-                Item::Size => out.extend_from_slice(format!("RFC822.SIZE {}", row.size).as_bytes()),
-                item => match loaded {
-                    Some(loaded) => write_loaded(out, item, loaded),
-                    None => out.extend_from_slice(b"BODY NIL"),
-                },
-            }
-        }
-        // What \Seen did is told along (RFC 3501 §6.4.5).
-        if seen_now.binary_search(&uid).is_ok() && !items.contains(&Item::Flags) {
-            out.push(b' ');
-            out.extend_from_slice(flags().as_bytes());
-            if telling.condstore && !items.contains(&Item::ModSeq) {
-                out.extend_from_slice(format!(" MODSEQ ({})", row.modseq.0).as_bytes());
-            }
-        }
-        out.extend_from_slice(b")\r\n");
-        Ok(())
-    }
-}
-
-impl Needs {
-    fn of(items: &[Item]) -> Needs {
-        let view_alone = |item: &Item| {
-            use Item::{Flags, InternalDate, ModSeq, SaveDate, Size, Uid};
-            matches!(item, Uid | Flags | ModSeq | InternalDate | SaveDate | Size)
-        };
-        let bytes =
-            items.iter().any(|item| matches!(item, Item::Section { .. } | Item::Binary { .. } | Item::BinarySize(_)));
-        let structure = items.iter().any(|item| match item {
-            // The whole message needs no structure.
-            Item::Section { section, .. } => !section.path.is_empty() || section.text != proto::Text::All,
-            item => !view_alone(item),
-        });
-        Needs { details: !items.iter().all(view_alone), structure, bytes }
-    }
-}
-
-/// Whether the parts that are asked for decoded can be.
-fn decodable(items: &[Item], (details, bytes): &Loaded) -> bool {
-    let (Some(parsed), Some(message)) = (&details.parsed, bytes) else { return true };
-    items.iter().all(|item| match item {
-        Item::Binary { path, .. } | Item::BinarySize(path) => {
-            binary::content(message, &parsed.root, path) != Err(Missing::Encoding)
-        }
-        _ => true,
-    })
-}
-
-fn write_loaded(out: &mut Vec<u8>, item: &Item, (details, bytes): &Loaded) {
-    let message = bytes.as_deref().unwrap_or_default();
-    match (item, &details.parsed) {
-        (Item::Envelope, Some(parsed)) => {
-            out.extend_from_slice(b"ENVELOPE ");
-            proto::envelope(out, &parsed.envelope);
-        }
-        (Item::Body | Item::BodyStructure, Some(parsed)) => {
-            let extended = *item == Item::BodyStructure;
-            out.extend_from_slice(if extended { b"BODYSTRUCTURE ".as_slice() } else { b"BODY " });
-            proto::body(out, &parsed.root, extended);
-        }
-        (Item::Section { section, partial, label, .. }, parsed) => {
-            out.extend_from_slice(label.as_bytes());
-            out.push(b' ');
-            let found = match parsed {
-                Some(parsed) => section::bytes(message, &parsed.root, section),
-                None => Some(message.into()),
-            };
-            match found {
-                None => out.extend_from_slice(b"NIL"),
-                Some(found) => {
-                    let cut = section::cut(&found, *partial);
-                    out.extend_from_slice(format!("{{{}}}\r\n", cut.len()).as_bytes());
-                    out.extend_from_slice(cut);
-                }
-            }
-        }
-        (Item::Binary { .. } | Item::BinarySize(_), Some(parsed)) => {
-            write_binary(out, item, &parsed.root, message);
-        }
-        (Item::Preview { .. }, Some(parsed)) => {
-            out.extend_from_slice(b"PREVIEW ");
-            quoted_or_literal(out, parsed.preview.as_bytes());
-        }
-        (Item::EmailId, Some(parsed)) => out.extend_from_slice(format!("EMAILID ({})", email_id(parsed)).as_bytes()),
-        (Item::ThreadId, Some(parsed)) => {
-            out.extend_from_slice(format!("THREADID ({})", thread_id(parsed)).as_bytes());
-        }
-        // Everything else is loaded with its structure.
-        _ => out.extend_from_slice(b"BODY NIL"),
-    }
-}
-
-/// `BINARY[1.2]<0> ~{5}…` and `BINARY.SIZE[1.2] 5` (RFC 3516 §4.4).
-fn write_binary(out: &mut Vec<u8>, item: &Item, root: &Part, message: &[u8]) {
-    let (Item::Binary { path, .. } | Item::BinarySize(path)) = item else { return };
-    let numbers: Vec<String> = path.iter().map(u32::to_string).collect();
-    let number = numbers.join(".");
-    let content = binary::content(message, root, path).ok();
-    let Item::Binary { partial, .. } = item else {
-        out.extend_from_slice(format!("BINARY.SIZE[{number}] {}", content.map_or(0, |c| c.len())).as_bytes());
-        return;
-    };
-    let origin = partial.map(|partial| format!("<{}>", partial.first)).unwrap_or_default();
-    out.extend_from_slice(format!("BINARY[{number}]{origin} ").as_bytes());
-    let Some(content) = content else {
-        out.extend_from_slice(b"NIL");
-        return;
-    };
-    let cut = section::cut(&content, *partial);
-    // A literal without NUL is one that every client reads.
-    let mark = if cut.contains(&0) { "~" } else { "" };
-    out.extend_from_slice(format!("{mark}{{{}}}\r\n", cut.len()).as_bytes());
-    out.extend_from_slice(cut);
 }

@@ -4,6 +4,7 @@
 //! reply or while idling, so message numbers never shift under a command (RFC 9051 §7.5.1).
 
 mod acl;
+mod answer;
 mod append;
 mod auth;
 mod binary;
@@ -212,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(End::Bye("too many commands that are none"));
         }
         let tag = proto::tag_of(line).unwrap_or("*").to_owned();
-        self.say(&format!("{tag} BAD {why}"));
+        self.say(&format!("{tag} BAD {}", ascii(why)));
         Ok(())
     }
 
@@ -233,9 +234,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         let tag = line.tag;
         match outcome {
-            Ok(text) => self.say(&format!("{tag} OK {text}")),
-            Err(Stop::No(text)) => self.say(&format!("{tag} NO {text}")),
-            Err(Stop::Bad(text)) => self.say(&format!("{tag} BAD {text}")),
+            Ok(text) => self.say(&format!("{tag} OK {}", ascii(&text))),
+            Err(Stop::No(text)) => self.say(&format!("{tag} NO {}", ascii(&text))),
+            Err(Stop::Bad(text)) => self.say(&format!("{tag} BAD {}", ascii(&text))),
             Err(Stop::End(End::Gone)) => {
                 // LOGOUT: its tagged reply is the last word.
                 self.say(&format!("{tag} OK bye"));
@@ -387,6 +388,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         Ok(())
     }
+}
+
+/// The text of a response in the characters that RFC 3501 §9 (text) allows there; only IMAP4rev2 has others.
+fn ascii(text: &str) -> String {
+    let plain = |c: char| match c {
+        '“' | '”' => '"',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    text.chars().map(plain).collect()
 }
 
 /// Returns when the account is retired.

@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Who shares something with the user, as far as it was noted.
     pub(super) async fn sharing(&self) -> Result<Vec<Address>, Stop> {
-        self.on_store(|account| Ok(sharing(account)?)).await
+        self.on_store(sharing).await
     }
 }
 

@@ -12,7 +12,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if !root.eq_ignore_ascii_case(own.to_string().as_bytes()) {
             return Err(Stop::No("[NOPERM] that is no quota root of yours".into()));
         }
-        self.tell_quota(&own).await?;
+        match self.quota_line(&own).await? {
+            Some(line) => self.say(&line),
+            None => return Err(Stop::No("[NONEXISTENT] your account has no quota".into())),
+        }
         Ok("done".into())
     }
 
@@ -22,24 +25,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let root = found.owner.clone().unwrap_or_else(|| own.clone());
         let name = self.told_name(found.owner.as_ref(), &found.folder.name);
         let name = super::folders::shown(&name, self.modes.utf8());
-        self.say(&format!("* QUOTAROOT {name} {root}"));
+        let line = self.quota_line(&root).await?;
+        // A mailbox that nothing bounds has no root (RFC 9208 §4.3).
+        let shown = line.as_ref().map(|_| format!(" {root}")).unwrap_or_default();
+        self.say(&format!("* QUOTAROOT {name}{shown}"));
         // How full another's account is, is theirs to know.
-        if root == own {
-            self.tell_quota(&own).await?;
+        if let Some(line) = line.filter(|_| root == own) {
+            self.say(&line);
         }
         Ok("done".into())
     }
 
-    /// In units of 1024 octets (RFC 9208 §5.1); without a rule, a root without resources.
-    async fn tell_quota(&mut self, address: &Address) -> Result<(), Stop> {
+    /// A QUOTA response in units of 1024 octets (RFC 9208 §5.1); `None` where nothing bounds the account.
+    async fn quota_line(&self, address: &Address) -> Result<Option<String>, Stop> {
         let standing = self.shared.quotas.standing(address).await?;
-        let kib = |octets: u64| octets.div_ceil(1024);
-        let resource = match standing.limit {
-            Some(limit) => format!("STORAGE {} {}", kib(standing.used), limit / 1024),
-            None => String::new(),
-        };
-        self.say(&format!("* QUOTA {address} ({resource})"));
-        Ok(())
+        let Some(limit) = standing.limit else { return Ok(None) };
+        Ok(Some(format!("* QUOTA {address} (STORAGE {} {})", standing.used.div_ceil(1024), limit / 1024)))
     }
 
     /// Whether so many octets more fit into an account: the user's, or the owner's of a shared folder.

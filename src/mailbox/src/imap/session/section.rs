@@ -2,7 +2,7 @@
 
 use crate::imap::proto::{Partial, Section, Text};
 use std::borrow::Cow;
-use store::mime::{Content, Part, fields};
+use store::mime::{Content, Part, fields, header_length};
 
 /// The section's bytes; `None` when the message has no such part.
 pub fn bytes<'m>(message: &'m [u8], root: &Part, section: &Section) -> Option<Cow<'m, [u8]>> {
@@ -22,6 +22,23 @@ pub fn bytes<'m>(message: &'m [u8], root: &Part, section: &Section) -> Option<Co
         Text::Body => Cow::Borrowed(entity()?.body.of(message)),
         Text::Fields { names, not } => Cow::Owned(selected(entity()?.header.of(message), names, *not)),
     })
+}
+
+/// Whether a section can be found without the message's structure: all of it, or its own header or text.
+pub fn is_plain(section: &Section) -> bool {
+    section.path.is_empty() && section.text != Text::Mime
+}
+
+/// The bytes of a section that is plain.
+pub fn plain<'m>(message: &'m [u8], section: &Section) -> Option<Cow<'m, [u8]>> {
+    let (header, body) = message.split_at(header_length(message));
+    match &section.text {
+        Text::All => Some(Cow::Borrowed(message)),
+        Text::Header => Some(Cow::Borrowed(header)),
+        Text::Body => Some(Cow::Borrowed(body)),
+        Text::Fields { names, not } => Some(Cow::Owned(selected(header, names, *not))),
+        Text::Mime => None,
+    }
 }
 
 /// The octets that a partial fetch asks for.
@@ -78,7 +95,11 @@ mod tests {
 
     fn get(path: &[u32], text: Text) -> Option<String> {
         let section = Section { path: path.to_vec(), text };
-        let bytes = bytes(MESSAGE, &Parsed::of(MESSAGE).root, &section)?;
+        let bytes = bytes(MESSAGE, &Parsed::of(MESSAGE).root, &section);
+        if is_plain(&section) {
+            assert_eq!(plain(MESSAGE, &section), bytes);
+        }
+        let bytes = bytes?;
         Some(String::from_utf8(bytes.into_owned()).unwrap())
     }
 

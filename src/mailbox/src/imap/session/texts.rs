@@ -10,9 +10,10 @@ use store::{Account, MessageId, StoreError, TextHits};
 /// What the index says about the text keys of one search.
 #[derive(Default)]
 pub struct Texts {
-    exact: HashMap<Query, TextHits>,
+    /// A search has a few of them at most, so that they are found by looking.
+    exact: Vec<(Query, TextHits)>,
     /// With the relevancy of each message.
-    fuzzy: HashMap<Query, HashMap<i64, u8>>,
+    fuzzy: Vec<(Query, HashMap<i64, u8>)>,
 }
 
 impl Texts {
@@ -35,7 +36,7 @@ impl Texts {
             }
             Key::And(keys) => keys.iter().try_for_each(|key| self.ask(account, key, fuzzily)),
             key => match query(key) {
-                Some(query) => self.look_up(account, query, fuzzily),
+                Some((scope, needle)) => self.look_up(account, Query { scope, needle: needle.to_owned() }, fuzzily),
                 None => Ok(()),
             },
         }
@@ -44,10 +45,10 @@ impl Texts {
     fn look_up(&mut self, account: &Account, query: Query, fuzzily: bool) -> Result<(), StoreError> {
         if fuzzily && let Some(scored) = account.search_fuzzily(&query)? {
             let scores = scored.into_iter().map(|one| (one.id, one.relevancy)).collect();
-            self.fuzzy.insert(query.clone(), scores);
+            self.fuzzy.push((query.clone(), scores));
         }
         if let Some(hits) = account.search_text(&query)? {
-            self.exact.insert(query, hits);
+            self.exact.push((query, hits));
         }
         Ok(())
     }
@@ -62,26 +63,30 @@ impl Texts {
         bytes: impl FnOnce() -> Result<&'m [u8], StoreError>,
     ) -> Result<Option<bool>, StoreError> {
         let Some(query) = query(key) else { return Ok(None) };
-        if fuzzily && self.fuzzy.get(&query).is_some_and(|scores| scores.contains_key(&id.0)) {
+        if fuzzily && find(&self.fuzzy, query).is_some_and(|(_, scores)| scores.contains_key(&id.0)) {
             return Ok(Some(true));
         }
-        let Some(hits) = self.exact.get(&query) else { return Ok(None) };
+        let Some((query, hits)) = find(&self.exact, query) else { return Ok(None) };
         match hits.holds(id) {
             Some(false) => Ok(Some(false)),
             Some(true) if !text::punctuation_counts(&query.needle) => Ok(Some(true)),
-            _ => Ok(Some(text::holds(bytes()?, &query))),
+            _ => Ok(Some(text::holds(bytes()?, query))),
         }
     }
 
     /// How well a message fits the fuzzy keys, 1 to 100: as well as the one it fits best (RFC 6203 §4). Without any, or
     /// where only the exact words were found, 100.
     pub fn relevancy(&self, id: MessageId) -> u8 {
-        self.fuzzy.values().filter_map(|scores| scores.get(&id.0)).max().copied().unwrap_or(100)
+        self.fuzzy.iter().filter_map(|(_, scores)| scores.get(&id.0)).max().copied().unwrap_or(100)
     }
 }
 
+fn find<'a, T>(all: &'a [(Query, T)], (scope, needle): (Scope, &str)) -> Option<&'a (Query, T)> {
+    all.iter().find(|(query, _)| query.scope == scope && query.needle == needle)
+}
+
 /// What the index is asked for a key.
-fn query(key: &Key) -> Option<Query> {
+fn query(key: &Key) -> Option<(Scope, &str)> {
     let (scope, needle) = match key {
         Key::Header { field, text } => (
             match field.as_str() {
@@ -98,5 +103,5 @@ fn query(key: &Key) -> Option<Query> {
         Key::Text(text) => (Scope::Any, text),
         _ => return None,
     };
-    Some(Query { scope, needle: needle.clone() })
+    Some((scope, needle))
 }

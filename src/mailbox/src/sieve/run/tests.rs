@@ -258,3 +258,16 @@ fn any_message_goes_through_a_script_of_everything() {
         proptest::prop_assert!(house.run(&message).is_ok());
     });
 }
+
+#[test]
+fn a_message_of_endless_parts_is_not_given_to_a_script() {
+    let script = "require [\"mime\", \"foreverypart\"];\r\nforeverypart { if header :mime :anychild :is \"x\" \"y\" { discard; } }";
+    let house = House::new(script);
+    let part = |n| format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n");
+    let nested: String = (0..5_000).map(part).collect();
+    assert!(house.run(&nested).unwrap_err().words.contains("parts"));
+    let few: String = (0..50).map(part).collect();
+    assert!(house.run(&few).is_ok());
+    let comments = format!("From: {}a@b.org\r\n\r\n", "(".repeat(100_000));
+    assert!(house.run(&comments).is_ok());
+}

@@ -54,6 +54,7 @@ impl Place {
             memory: Arc::clone(&shared.memory),
             sieve: Arc::new(sieve::language::runtime()),
             quotas,
+            late: Arc::default(),
         });
         Self { accounts, logins, shared, context }
     }

@@ -245,7 +245,7 @@ impl Survivors {
     fn keeps_bytes(&self, at: u64) -> bool {
         match self.survival {
             Survival::Nothing => false,
-            Survival::Some(seed) => mixed(seed ^ 0x5555, at) % 2 == 0,
+            Survival::Some(seed) => mixed(seed ^ 0x5555, at).is_multiple_of(2),
         }
     }
 }

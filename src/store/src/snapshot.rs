@@ -1,7 +1,7 @@
 //! Copies of the index for backups, and what is due when one is put back.
 
 use crate::error::{StoreError, at};
-use crate::{index, limits};
+use crate::{fulltext, index, limits};
 use base::durable;
 use rusqlite::{Connection, OpenFlags};
 use std::fs;
@@ -43,6 +43,8 @@ pub fn after_restore(account_dir: &Path) -> Result<(), StoreError> {
         }
         durable::rename(&snapshot, &path).map_err(at(&snapshot))?;
     }
+    // Messages that came after the snapshot had numbers that are given to others now.
+    fulltext::forget_index(account_dir)?;
     if !path.exists() {
         return Ok(());
     }

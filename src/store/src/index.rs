@@ -59,7 +59,7 @@ CREATE TABLE kept (
     received INTEGER NOT NULL,
     size INTEGER NOT NULL,
     removed INTEGER NOT NULL
-);
+) WITHOUT ROWID;
 CREATE TABLE annotations (folder INTEGER NOT NULL, entry TEXT NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY (folder, entry)) WITHOUT ROWID;
 CREATE TABLE acl (folder INTEGER NOT NULL, who TEXT NOT NULL, rights TEXT NOT NULL,

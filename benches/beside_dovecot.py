@@ -282,9 +282,9 @@ class Bench:
             raise SystemExit(f"the client failed: {done.stderr}")
         return [line.split() for line in done.stdout.splitlines()]
 
-    def imap(self, server, *commands, user=USER):
+    def imap(self, server, *commands, user=USER, **how):
         (self.work / "password").write_text(server.password)
-        out = self.client("imap", server.imaps, server.hostname, server.ca, user, self.work / "password", *commands)
+        out = self.client("imap", server.imaps, server.hostname, server.ca, user, self.work / "password", *commands, **how)
         return [float(seconds) for seconds, _ in out]
 
     def row(self, what, servers, measure, unit="ms", rounds=3, faster_is="less"):
@@ -377,17 +377,7 @@ def measure(bench, servers, words, count):
 def search(bench, ours, work, words, count, texts):
     """Text search: beside Dovecot with its full-text index in a folder of `count`, and alone in one of `texts`."""
     sources = sorted((work / "messages").iterdir())
-    indexed = Dovecot(work / "dovecot-fts", ours, 21901, [], fts=True)
-    try:
-        fill(make_maildir(indexed) / "cur", sources, count, indexed)
-        say("waiting for Dovecot's index")
-        began = time.monotonic()
-        bench.imap(indexed, "SELECT INBOX", f"SEARCH TEXT {words[9000]}")
-        say(f"Dovecot's index took {time.monotonic() - began:.0f} s")
-        for what, word in needles(words):
-            bench.row(f"SEARCH TEXT, {what} word, {count} messages, both indexed", [ours, indexed], found(bench, word))
-    finally:
-        indexed.close()
+    beside_an_index(bench, ours, work, sources[:count], words)
     say(f"{texts} messages in one folder")
     fill(ours.maildir() / "cur", sources, texts - count, ours)
     began = time.monotonic()
@@ -401,6 +391,29 @@ def search(bench, ours, work, words, count, texts):
     bench.row(f"SELECT, {texts} messages", [ours], lambda server: bench.imap(server, select, "UNSELECT", select)[-1] * 1000)
     flag = ("STORE 5 +FLAGS (\\Answered)", "STORE 5 -FLAGS (\\Answered)")
     bench.row(f"STORE one flag, {texts} messages", [ours], lambda server: bench.imap(server, select, *flag)[1] * 1000)
+
+
+# Its index of all parts of words takes long to make; what is not there after this time is left out.
+DOVECOT_INDEXES_WITHIN = 300
+
+
+def beside_an_index(bench, ours, work, sources, words):
+    indexed = Dovecot(work / "dovecot-fts", ours, 21901, [], fts=True)
+    count = len(sources)
+    try:
+        fill(make_maildir(indexed) / "cur", sources, count, indexed)
+        say("waiting for Dovecot's index")
+        began = time.monotonic()
+        try:
+            bench.imap(indexed, "SELECT INBOX", f"SEARCH TEXT {words[9000]}", timeout=DOVECOT_INDEXES_WITHIN)
+        except subprocess.TimeoutExpired:
+            say(f"Dovecot's index of {count} messages was not made within {DOVECOT_INDEXES_WITHIN} s")
+            return
+        say(f"Dovecot's index took {time.monotonic() - began:.0f} s")
+        for what, word in needles(words):
+            bench.row(f"SEARCH TEXT, {what} word, {count} messages, both indexed", [ours, indexed], found(bench, word))
+    finally:
+        indexed.close()
 
 
 def needles(words):

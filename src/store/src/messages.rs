@@ -1,7 +1,7 @@
 //! Messages of one folder: selecting, arrivals, flags, expunging.
 
 use crate::account::{Account, Inner};
-use crate::arrivals::Arrival;
+use crate::arrivals::{Arrival, Ticket};
 use crate::error::{StoreError, at};
 use crate::flags::{Flags, Keywords};
 use crate::index::Commit;
@@ -162,6 +162,8 @@ impl Account {
         let ticket = self.arrivals().put(id, arrivals);
         let mut inner = match self.lock() {
             Ok(inner) => inner,
+            // Taken in by another before the account was retired: it is stored, and said to be.
+            Err(_) if ticket.is_done() => return self.stored(&ticket, validity, all.len()),
             Err(why) => {
                 self.arrivals().give_up(&ticket);
                 return Err(why);
@@ -172,8 +174,12 @@ impl Account {
             self.announce(&inner);
         }
         drop(inner);
+        self.stored(&ticket, validity, all.len())
+    }
+
+    fn stored(&self, ticket: &Ticket, validity: UidValidity, count: usize) -> Result<Vec<Stored>, StoreError> {
         let first = ticket.outcome()?;
-        Ok((first.0..).take(all.len()).map(|uid| Stored { validity, uid: Uid(uid) }).collect())
+        Ok((first.0..).take(count).map(|uid| Stored { validity, uid: Uid(uid) }).collect())
     }
 
     /// Changes flags and keywords of messages; those that have gone are passed over.

@@ -63,7 +63,7 @@ impl Door {
             let local = self.house.neighbours.is_local(to).await.map_err(away)?;
             recipients.push(Recipient::new(to.clone(), local, now));
         }
-        let outgoing = Outgoing { id, sender, recipients, judged: false };
+        let outgoing = Outgoing { account: Some(send.account.clone()), ..Outgoing::new(id, sender, recipients) };
         self.house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
     }
 
@@ -103,7 +103,7 @@ impl Door {
         message.prepend(&signature);
         let local = self.house.neighbours.is_local(&send.to).await.map_err(away)?;
         let recipients = vec![Recipient::new(send.to.clone(), local, now)];
-        let outgoing = Outgoing { id, sender: Some(send.from.clone()), recipients, judged: false };
+        let outgoing = Outgoing::new(id, Some(send.from.clone()), recipients);
         self.house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
     }
 }

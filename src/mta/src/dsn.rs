@@ -126,6 +126,10 @@ mod tests {
             bytes: 1,
             eight_bit: false,
             judged: false,
+            account: None,
+            needs: Default::default(),
+            wish: Default::default(),
+            held: false,
             recipients: vec![Recipient::new(bob.clone(), false, 0)],
         };
         let reply = Reply::new(450, "4.2.1", "später");
@@ -134,6 +138,7 @@ mod tests {
             reply: Some(reply),
             server: Some("mx.example.net [192.0.2.1]".into()),
             words: "mx.example.net said: 450".into(),
+            scope: Default::default(),
         };
         let failures = [Failure { recipient: bob, trouble, expired: true }];
         let by = Reporter { hostname: &host, home: &home };

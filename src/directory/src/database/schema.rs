@@ -36,7 +36,8 @@ const VERSION_2: &str = "
         one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL) STRICT;
     INSERT INTO made_up_salts VALUES (1, randomblob(32));";
 
-const VERSIONS: [&str; 2] = [VERSION_1, VERSION_2];
+/// Each version with its parts.
+const VERSIONS: [&[&str]; 2] = [&[VERSION_1], &[VERSION_2]];
 
 /// Brings the database to the newest version. Refuses one that a newer Mailstead wrote.
 pub fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -54,7 +55,7 @@ pub fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
             )));
         }
     };
-    for statements in &VERSIONS[done..] {
+    for statements in VERSIONS[done..].iter().copied().flatten() {
         transaction.execute_batch(statements)?;
     }
     if done < VERSIONS.len() {

@@ -3,9 +3,11 @@
 use super::Outcome;
 use crate::channel::Channel;
 use crate::limits;
+use crate::proto::delivery_status::{Notify, ReportWish};
 use crate::proto::dot::DotWriter;
 use crate::proto::line::Line;
 use crate::proto::reply::{Reply, ReplyReader};
+use crate::queue::entry::{Needs, Recipient};
 use base::{Address, Domain};
 use std::io;
 use std::time::Duration;
@@ -22,10 +24,30 @@ pub enum Protocol {
 #[derive(Debug, Clone, Copy)]
 pub struct Transaction<'a> {
     pub sender: Option<&'a Address>,
-    pub recipients: &'a [Address],
+    pub recipients: &'a [To],
     /// The message, in pieces that follow each other.
     pub pieces: [&'a [u8]; 2],
     pub eight_bit: bool,
+    pub needs: Needs,
+    pub wish: &'a ReportWish,
+}
+
+/// A recipient with its sender's wishes (RFC 3461).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct To {
+    pub address: Address,
+    pub notify: Notify,
+    pub original: Option<String>,
+}
+
+impl To {
+    pub fn new(address: Address) -> Self {
+        Self { address, notify: Notify::default(), original: None }
+    }
+
+    pub fn of(recipient: &Recipient) -> Self {
+        Self { address: recipient.address.clone(), notify: recipient.notify, original: recipient.original.clone() }
+    }
 }
 
 /// Why a conversation ended before it had results.
@@ -115,7 +137,7 @@ impl Conversation {
     /// Sends one message and says what became of each recipient, in their order.
     pub async fn send(&mut self, it: &Transaction<'_>) -> Result<Vec<Outcome>, ClientError> {
         let mail = self.mail_command(it);
-        let commands = || it.recipients.iter().map(|to| format!("RCPT TO:<{to}>"));
+        let commands = || it.recipients.iter().map(|to| format!("RCPT TO:<{}>", to.address));
         let mut replies = Vec::new();
         let mail = if self.offer.pipelining {
             self.say(&mail);
@@ -139,7 +161,7 @@ impl Conversation {
             return Ok(vec![Outcome::of(&mail, &self.server); it.recipients.len()]);
         }
         let mut outcomes: Vec<_> = replies.iter().map(|reply| Outcome::of(reply, &self.server)).collect();
-        let taken = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Delivered { .. })).count();
+        let taken = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Delivered(_))).count();
         if taken > 0 {
             self.transfer(it, &mut outcomes).await?;
         }
@@ -158,12 +180,12 @@ impl Conversation {
 
     /// DATA and the message, for the recipients that were taken; replaces their outcomes by the final ones.
     async fn transfer(&mut self, it: &Transaction<'_>, outcomes: &mut [Outcome]) -> Result<(), ClientError> {
-        let taken = outcomes.iter_mut().filter(|outcome| matches!(outcome, Outcome::Delivered { .. }));
+        let taken = outcomes.iter_mut().filter(|outcome| matches!(outcome, Outcome::Delivered(_)));
         let go = self.ask("DATA").await?;
         if go.code != 354 {
             let refused = match Outcome::of(&go, &self.server) {
                 // A success where 354 belongs makes no sense and proves no delivery.
-                Outcome::Delivered { .. } => return Err(ClientError::Garbled),
+                Outcome::Delivered(_) => return Err(ClientError::Garbled),
                 refused => refused,
             };
             taken.for_each(|outcome| *outcome = refused.clone());

@@ -12,7 +12,7 @@ const SERVER: &str = "the mailbox";
 /// Delivers and says what became of each recipient. A mailbox that does not answer defers all.
 pub async fn deliver(paths: &Paths, own: &Domain, it: &Transaction<'_>) -> Vec<(Address, Outcome)> {
     match converse(paths, own, it).await {
-        Ok(outcomes) => it.recipients.iter().cloned().zip(outcomes).collect(),
+        Ok(outcomes) => it.recipients.iter().map(|to| to.address.clone()).zip(outcomes).collect(),
         Err(why) => {
             tracing::warn!(
                 "the mailbox service did not take a message: {why}. See: systemctl status mailstead-mailbox"

@@ -9,17 +9,41 @@ pub mod tls;
 
 use crate::proto::Reply;
 use base::Address;
+use client::To;
 
 /// How one recipient's delivery ended this time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    Delivered {
-        words: String,
-    },
+    Delivered(Delivery),
     /// Worth another try.
     Deferred(Trouble),
     /// No use trying again.
     Failed(Trouble),
+}
+
+/// A success: whose hands the message is in now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// `mx.example.net [192.0.2.1]`.
+    pub server: Option<String>,
+    /// How the connection was protected, in words: `TLS 1.3, verified by DANE`.
+    pub security: Option<String>,
+    /// What the server said.
+    pub reply: Option<Reply>,
+    /// A sentence.
+    pub words: String,
+    /// Whether the server took over the sender's wish to be told of success (RFC 3461 §5.2.2).
+    pub reports: bool,
+}
+
+/// Whether the next message to the same place would meet the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// This message or recipient.
+    #[default]
+    Message,
+    /// The place itself: no server answers, or all of them turn us away. Other mail for it waits too.
+    Place,
 }
 
 /// What was met, for a report or a reply.
@@ -33,11 +57,17 @@ pub struct Trouble {
     pub server: Option<String>,
     /// A sentence.
     pub words: String,
+    pub scope: Scope,
 }
 
 impl Trouble {
     pub fn new(status: &str, words: impl Into<String>) -> Self {
-        Self { status: status.to_owned(), reply: None, server: None, words: words.into() }
+        Self { status: status.to_owned(), reply: None, server: None, words: words.into(), scope: Scope::Message }
+    }
+
+    /// The same for everything that goes there.
+    pub fn of_place(self) -> Self {
+        Self { scope: Scope::Place, ..self }
     }
 }
 
@@ -46,22 +76,26 @@ impl Outcome {
     pub fn of(reply: &Reply, server: &str) -> Self {
         let words = format!("{server} said: {}", reply.words());
         if reply.is_success() {
-            return Self::Delivered { words };
+            let (server, reply) = (Some(server.to_owned()), Some(reply.clone()));
+            return Self::Delivered(Delivery { server, reply, words, ..Delivery::default() });
         }
-        let trouble =
-            Trouble { status: reply.status(), reply: Some(reply.clone()), server: Some(server.to_owned()), words };
+        let trouble = Trouble {
+            reply: Some(reply.clone()),
+            server: Some(server.to_owned()),
+            ..Trouble::new(&reply.status(), words)
+        };
         if reply.is_permanent() { Self::Failed(trouble) } else { Self::Deferred(trouble) }
     }
 
     pub fn words(&self) -> &str {
         match self {
-            Self::Delivered { words } => words,
+            Self::Delivered(delivery) => &delivery.words,
             Self::Deferred(trouble) | Self::Failed(trouble) => &trouble.words,
         }
     }
 }
 
 /// The same outcome for each of several recipients.
-pub fn all(recipients: &[Address], outcome: &Outcome) -> Vec<(Address, Outcome)> {
-    recipients.iter().map(|address| (address.clone(), outcome.clone())).collect()
+pub fn all(recipients: &[To], outcome: &Outcome) -> Vec<(Address, Outcome)> {
+    recipients.iter().map(|to| (to.address.clone(), outcome.clone())).collect()
 }

@@ -50,7 +50,7 @@ impl<N: Names> Remote<N> {
                 }
                 tried += 1;
                 match self.at_address(&host, address, it).await {
-                    Ok(outcomes) => return it.recipients.iter().cloned().zip(outcomes).collect(),
+                    Ok(outcomes) => return it.recipients.iter().map(|to| to.address.clone()).zip(outcomes).collect(),
                     Err(error) => last = no_conversation(&host, address, &error),
                 }
             }
@@ -101,8 +101,9 @@ impl<N: Names> Remote<N> {
         let mut outcomes = conversation.send(it).await?;
         conversation.quit().await;
         for outcome in &mut outcomes {
-            if let Outcome::Delivered { words } = outcome {
-                words.push_str(&format!(" ({how})"));
+            if let Outcome::Delivered(delivery) = outcome {
+                delivery.words.push_str(&format!(" ({how})"));
+                delivery.security = Some(how.clone());
             }
         }
         Ok(outcomes)

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod command;
+pub mod delivery_status;
 pub mod dot;
 pub mod line;
 pub mod path;

@@ -10,8 +10,9 @@ pub mod spool;
 
 use crate::limits;
 use crate::message::Message;
+use crate::proto::delivery_status::ReportWish;
 use base::Address;
-use entry::{Entry, Recipient, State};
+use entry::{Entry, Needs, Recipient, State};
 use spool::Spool;
 use std::collections::BTreeMap;
 use std::io;
@@ -49,6 +50,18 @@ pub struct Outgoing {
     pub recipients: Vec<Recipient>,
     /// See [`Entry::judged`].
     pub judged: bool,
+    /// See [`Entry::account`].
+    pub account: Option<Address>,
+    pub needs: Needs,
+    pub wish: ReportWish,
+}
+
+impl Outgoing {
+    /// Mail of nobody's account, with no wishes.
+    pub fn new(id: String, sender: Option<Address>, recipients: Vec<Recipient>) -> Self {
+        let (needs, wish) = (Needs::default(), ReportWish::default());
+        Self { id, sender, recipients, judged: false, account: None, needs, wish }
+    }
 }
 
 impl Queue {
@@ -81,6 +94,10 @@ impl Queue {
             bytes: message.size() as u64,
             judged: outgoing.judged,
             eight_bit: message.is_eight_bit(),
+            account: outgoing.account,
+            needs: outgoing.needs,
+            wish: outgoing.wish,
+            held: false,
             recipients: outgoing.recipients,
         };
         // All in one task of its own: a session that ends meanwhile leaves no entry on disk that memory does not know.

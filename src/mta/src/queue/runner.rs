@@ -3,10 +3,10 @@
 use super::entry::{Destination, Entry, State};
 use super::schedule::Schedule;
 use super::{Outgoing, Queue, new_id};
-use crate::delivery::client::Transaction;
+use crate::delivery::client::{To, Transaction};
 use crate::delivery::names::Names;
 use crate::delivery::remote::Remote;
-use crate::delivery::{Outcome, Trouble, all, mailboxes};
+use crate::delivery::{Outcome, Trouble, mailboxes};
 use crate::dsn::{self, Failure, Reporter};
 use crate::limits;
 use crate::memory::Memory;
@@ -109,7 +109,8 @@ impl<N: Names> Runner<N> {
             Ok(message) => (self.deliver(&entry, destination, &recipients, &message).await, message),
             Err(error) => {
                 let words = format!("the message cannot be read from the queue: {error}");
-                (all(&recipients, &Outcome::Deferred(Trouble::new("4.3.0", words))), Vec::new())
+                let outcome = Outcome::Deferred(Trouble::new("4.3.0", words));
+                (recipients.iter().map(|to| (to.clone(), outcome.clone())).collect(), Vec::new())
             }
         };
         let _one_at_a_time = self.busy.writing.lock().await;
@@ -124,15 +125,19 @@ impl<N: Names> Runner<N> {
         recipients: &[Address],
         message: &[u8],
     ) -> Vec<(Address, Outcome)> {
+        let recipients: Vec<To> =
+            entry.recipients.iter().filter(|r| recipients.contains(&r.address)).map(To::of).collect();
         let verdict = match destination {
             Destination::Mailboxes if !entry.judged => OWN_VERDICT.as_bytes(),
             _ => &[],
         };
         let it = Transaction {
             sender: entry.sender.as_ref(),
-            recipients,
+            recipients: &recipients,
             pieces: [verdict, message],
             eight_bit: entry.eight_bit,
+            needs: entry.needs,
+            wish: &entry.wish,
         };
         match destination {
             Destination::Mailboxes => mailboxes::deliver(&self.paths, &self.hostname, &it).await,
@@ -167,7 +172,7 @@ impl<N: Names> Runner<N> {
         recipient.tries += 1;
         recipient.last = Some(outcome.words().to_owned());
         let (trouble, expired) = match outcome {
-            Outcome::Delivered { .. } => {
+            Outcome::Delivered(_) => {
                 recipient.state = State::Delivered;
                 return None;
             }
@@ -204,7 +209,7 @@ impl<N: Names> Runner<N> {
             report.prepend(&signature);
         }
         let recipients = vec![Recipient::new(sender.clone(), local, now)];
-        let outgoing = Outgoing { id: new_id(), sender: None, recipients, judged: false };
+        let outgoing = Outgoing::new(new_id(), None, recipients);
         self.queue.add_always(outgoing, Arc::new(report)).await.map_err(|error| error.to_string())
     }
 }
@@ -222,7 +227,7 @@ fn unfail(entry: &mut Entry, failures: &[Failure], again: u64) {
 fn log(entry: &Entry, recipient: &Address, outcome: &Outcome) {
     let sender = entry.sender.as_ref().map(ToString::to_string).unwrap_or_default();
     let what = match outcome {
-        Outcome::Delivered { .. } => "delivered",
+        Outcome::Delivered(_) => "delivered",
         Outcome::Deferred(_) => "put off",
         Outcome::Failed(_) => "failed",
     };

@@ -134,6 +134,10 @@ mod tests {
             bytes: 9,
             eight_bit: false,
             judged: false,
+            account: None,
+            needs: Default::default(),
+            wish: Default::default(),
+            held: false,
             recipients: vec![Recipient::new(to, false, 5)],
         }
     }

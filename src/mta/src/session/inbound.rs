@@ -2,12 +2,13 @@
 
 use super::envelope::Envelope;
 use super::{Session, not_now};
-use crate::delivery::client::Transaction;
+use crate::delivery::client::{To, Transaction};
 use crate::delivery::{Outcome, mailboxes};
 use crate::message::trace::{self, From, Hop};
 use crate::message::{self, FormError, Message};
 use crate::proto::Reply;
-use crate::queue::entry::Recipient;
+use crate::proto::delivery_status::ReportWish;
+use crate::queue::entry::{Needs, Recipient};
 use crate::queue::{Outgoing, new_id};
 use base::Address;
 use std::sync::Arc;
@@ -68,19 +69,21 @@ impl Session {
 
     /// Delivers; what only some mailboxes cannot take just now waits in the queue.
     async fn store(&self, id: String, envelope: Envelope, message: Message) -> Reply {
-        let recipients: Vec<Address> = envelope.recipients.into_iter().map(|recipient| recipient.address).collect();
+        let recipients: Vec<To> = envelope.recipients.into_iter().map(|recipient| To::new(recipient.address)).collect();
         let it = Transaction {
             sender: envelope.sender.as_ref(),
             recipients: &recipients,
             pieces: [&message.head, &message.body],
             eight_bit: message.is_eight_bit(),
+            needs: Needs::default(),
+            wish: &ReportWish::default(),
         };
         let outcomes = mailboxes::deliver(&self.house.paths, &self.house.hostname, &it).await;
         for (address, outcome) in &outcomes {
             tracing::info!("{id}: from {} to <{address}>: {}", shown(&envelope.sender), outcome.words());
         }
         let (stored, rest): (Vec<_>, Vec<_>) =
-            outcomes.into_iter().partition(|(_, outcome)| matches!(outcome, Outcome::Delivered { .. }));
+            outcomes.into_iter().partition(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
         match (stored.is_empty(), rest.is_empty()) {
             (_, true) => Reply::new(250, "2.0.0", format!("stored as {id}")),
             (true, false) => nobody_took_it(&rest),
@@ -99,7 +102,7 @@ impl Session {
     ) -> Reply {
         let now = base::time::now_unix();
         let recipients = rest.into_iter().map(|(address, _)| Recipient::new(address, true, now)).collect();
-        let outgoing = Outgoing { id: id.clone(), sender, recipients, judged: true };
+        let outgoing = Outgoing { judged: true, ..Outgoing::new(id.clone(), sender, recipients) };
         match self.house.queue.add(outgoing, Arc::new(message)).await {
             Ok(()) => Reply::new(250, "2.0.0", format!("stored and queued as {id}")),
             Err(error) => {

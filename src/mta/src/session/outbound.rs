@@ -31,7 +31,8 @@ impl Session {
         message.prepend(&self.trace(&id, &envelope, now));
         let recipients = envelope.recipients.into_iter();
         let recipients = recipients.map(|to| Recipient::new(to.address, to.local, now)).collect();
-        let outgoing = Outgoing { id: id.clone(), sender: envelope.sender, recipients, judged: false };
+        let outgoing =
+            Outgoing { account: Some(account.clone()), ..Outgoing::new(id.clone(), envelope.sender, recipients) };
         match self.house.queue.add(outgoing, Arc::new(message)).await {
             Ok(()) => {
                 tracing::info!("{id}: queued for {account}");

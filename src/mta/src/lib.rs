@@ -25,6 +25,7 @@ mod server;
 mod session;
 
 pub use delivery::names::{Dns, LookupError, Mx, Names};
+pub use queue::clock::Clock;
 pub use queue::schedule::Schedule;
 
 use base::tls::Tickets;
@@ -65,9 +66,14 @@ pub async fn run(paths: Paths) -> Result<(), MtaError> {
 
 /// Runs the role with other sources of names and other waits; tests do.
 pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> Result<(), MtaError> {
+    run_by(paths, names, schedule, Clock::default()).await
+}
+
+/// The same with a clock for the queue that can be turned on.
+pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock: Clock) -> Result<(), MtaError> {
     let config = BoxConfig::load(&paths)?;
     let endpoints = Endpoints::of(&config);
-    let queue = queue::Queue::open(paths.queue());
+    let queue = queue::Queue::open(paths.queue(), clock, schedule.rests());
     let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
     let history = history::History::open(&paths.queue());
     let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
@@ -102,7 +108,7 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
         hostname: config.hostname,
         home,
         schedule,
-        busy: queue::runner::Busy::default(),
+        slots: queue::runner::slots(),
     };
     tokio::spawn(Arc::new(runner).run());
     tracing::info!("ready");

@@ -23,7 +23,9 @@ mod rates;
 mod server;
 mod session;
 
-pub use delivery::names::{Dns, LookupError, Mx, Names};
+pub use delivery::dane::Tlsa;
+pub use delivery::dns::Dns;
+pub use delivery::names::{Answer, LookupError, Mx, Names};
 pub use queue::schedule::Schedule;
 
 use base::tls::Tickets;

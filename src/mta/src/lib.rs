@@ -24,7 +24,9 @@ mod rates;
 mod server;
 mod session;
 
-pub use delivery::names::{Dns, LookupError, Mx, Names};
+pub use delivery::dane::Tlsa;
+pub use delivery::dns::Dns;
+pub use delivery::names::{Answer, LookupError, Mx, Names};
 pub use queue::clock::Clock;
 pub use queue::schedule::Schedule;
 

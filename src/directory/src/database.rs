@@ -5,6 +5,7 @@ mod app_passwords;
 mod quota;
 mod removed;
 mod schema;
+mod sending;
 
 pub use app_passwords::{AppKeys, has_the_form};
 

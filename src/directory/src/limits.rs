@@ -59,3 +59,5 @@ pub const PURGE_EVERY: Duration = Duration::from_secs(24 * 3600);
 pub const MIN_QUOTA: u64 = 1 << 20;
 /// Largest quota: what SQLite's integers hold, some 9 exabytes.
 pub const MAX_QUOTA: u64 = i64::MAX as u64;
+/// The longest undo window in seconds. Whoever wants longer hands the mail in for later (RFC 4865).
+pub const MAX_UNDO_SECONDS: u32 = 600;

@@ -8,7 +8,7 @@ use crate::queue::entry::Recipient;
 use crate::queue::{Outgoing, new_id};
 use base::{Address, Role};
 use std::sync::Arc;
-use wire::mta::{Automatic, Request, Send, SendAs};
+use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step, What};
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
@@ -29,7 +29,28 @@ impl Serve for Door {
                 self.send_as(&send, &body).await?;
                 send.answer(())
             }
-            Request::Queue(queue) => queue.answer(self.house.queue.waiting()),
+            Request::Queue(ask) => ask.answer(self.house.queue.waiting().await.map_err(Refusal::internal)?),
+            Request::HowFull(ask) => ask.answer(self.house.queue.size().await.map_err(Refusal::internal)?),
+            Request::QueueShow(ask) => {
+                let (queued, message) =
+                    self.house.queue.show(&ask.id).await.map_err(Refusal::internal)?.ok_or_else(|| {
+                        let words =
+                            format!("no message {} waits; see: mailstead queue, and mailstead trace {0}", ask.id);
+                        Refusal::new(Kind::NotFound, words)
+                    })?;
+                Ok(ask.answer(queued)?.with_body(message))
+            }
+            Request::ChangeQueue(ask) => ask.answer(self.change_queue(&ask).await?),
+            Request::Sending(ask) => match &self.house.known {
+                Some(known) => ask.answer(known.sending(self.house.now()).map_err(Refusal::internal)?),
+                None => ask.answer(Vec::new()),
+            },
+            Request::LiftBrake(ask) => {
+                let known = self.house.known.as_ref().ok_or_else(|| busy(&"what was sent is not known just now"))?;
+                let braked = known.lift(&ask.account.account(), self.house.now()).map_err(Refusal::internal)?;
+                tracing::info!("the owner lets {} send again", ask.account);
+                ask.answer(braked)
+            }
             Request::Trace(ask) => {
                 let (history, question) = (self.house.history.clone(), ask.clone());
                 let found = tokio::task::spawn_blocking(move || history.search(&question)).await;
@@ -41,6 +62,21 @@ impl Serve for Door {
 }
 
 impl Door {
+    async fn change_queue(&self, ask: &ChangeQueue) -> Result<Vec<String>, Refusal> {
+        let changed = self.house.queue.change(&ask.which, ask.change).await.map_err(Refusal::internal)?;
+        let (what, words) = match ask.change {
+            QueueChange::Retry => (What::Noted, "the owner wants it tried now"),
+            QueueChange::Hold => (What::Held, "the owner keeps it back"),
+            QueueChange::Release => (What::Released, "the owner lets it go"),
+            QueueChange::Remove => (What::Removed, "the owner took it out of the queue"),
+        };
+        for id in &changed {
+            tracing::info!("{id}: {words}");
+            self.house.history.step(id, None, Step::new(what, words));
+        }
+        Ok(changed)
+    }
+
     /// Queues what an account's script sends, as much as the account itself might.
     async fn send_as(&self, send: &SendAs, body: &[u8]) -> Result<(), Refusal> {
         if send.to.is_empty() || send.to.len() > limits::RECIPIENTS {
@@ -97,7 +133,7 @@ impl Door {
     }
 
     /// Signs and queues a message of the box itself.
-    async fn send(&self, send: &Send, body: &[u8]) -> Result<(), Refusal> {
+    pub async fn send(&self, send: &Send, body: &[u8]) -> Result<(), Refusal> {
         let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
         let authors = submitted::authors(&message).map_err(|error| invalid(&error))?;
         if authors.iter().any(|author| *author != send.from) {

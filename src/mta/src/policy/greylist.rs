@@ -65,14 +65,14 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     /// Whether a message has to wait.
-    fn waits(known: &Known, change: impl FnOnce(&mut Candidate<'_>), at: u64) -> bool {
-        let (sender, recipient) = (address("joe@example.net"), address("ann@example.org"));
-        let odd = Found { reverse: Reverse::Missing, ..Found::default() };
+    fn waits<'a>(known: &Known, change: impl FnOnce(&mut Candidate<'a>), at: u64) -> bool {
+        // Tests may keep what they borrow for ever.
+        let keep = |text: &str| -> &'static Address { Box::leak(Box::new(address(text))) };
         let mut it = Candidate {
             client: "192.0.2.9".parse().unwrap(),
-            sender: Some(&sender),
-            recipient: &recipient,
-            found: &odd,
+            sender: Some(keep("joe@example.net")),
+            recipient: keep("ann@example.org"),
+            found: Box::leak(Box::new(Found { reverse: Reverse::Missing, ..Found::default() })),
             score: 0.0,
             authenticated: None,
         };

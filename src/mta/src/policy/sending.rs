@@ -38,8 +38,9 @@ pub fn words(brake: &Brake) -> String {
 }
 
 impl Known {
-    /// Counts a message to these recipients, if the account may send it.
-    pub fn may_send(&self, account: &Address, recipients: &[Address], now: u64) -> Asked<May> {
+    /// Counts a message to these recipients, if the account may send it. `per_hour` is how many messages in an hour are
+    /// not too much.
+    pub fn may_send(&self, account: &Address, recipients: &[Address], per_hour: u32, now: u64) -> Asked<May> {
         let name = account.to_string();
         self.change(|transaction| {
             if let Some(brake) = brake(transaction, &name, now)? {
@@ -52,7 +53,7 @@ impl Known {
             used.recipients_day += recipients.len() as u64;
             used.new_hour += fresh;
             used.new_day += fresh;
-            if let Some((why, lasts)) = too_much(&used) {
+            if let Some((why, lasts)) = too_much(&used, per_hour) {
                 let until = now.saturating_add(lasts.as_secs());
                 let sql = "INSERT OR REPLACE INTO brake (account, since, until, why, told) VALUES (?1, ?2, ?3, ?4, 0)";
                 transaction.execute(sql, params![name, now.cast_signed(), until.cast_signed(), why])?;
@@ -156,13 +157,13 @@ fn used(transaction: &Transaction<'_>, account: &str, now: u64) -> Asked<Use> {
 }
 
 /// What goes beyond, in words, and how long the brake lasts.
-fn too_much(used: &Use) -> Option<(String, std::time::Duration)> {
+fn too_much(used: &Use, per_hour: u32) -> Option<(String, std::time::Duration)> {
     let (hour, day) = (limits::HOUR, limits::DAY);
     let bounds = [
         (used.messages_day, limits::MESSAGES_PER_DAY, "messages within a day", day),
         (used.recipients_day, limits::RECIPIENTS_PER_DAY, "recipients within a day", day),
         (used.new_day, limits::NEW_RECIPIENTS_PER_DAY, "new recipients within a day", day),
-        (used.messages_hour, limits::MESSAGES_PER_HOUR, "messages within an hour", hour),
+        (used.messages_hour, per_hour, "messages within an hour", hour),
         (used.new_hour, limits::NEW_RECIPIENTS_PER_HOUR, "new recipients within an hour", hour),
     ];
     let (_, most, what, lasts) = bounds.into_iter().find(|(count, most, ..)| *count > u64::from(*most))?;
@@ -177,7 +178,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn send(known: &Known, account: &str, to: &str, at: u64) -> May {
-        known.may_send(&address(account), &[address(to)], at).unwrap()
+        known.may_send(&address(account), &[address(to)], limits::MESSAGES_PER_HOUR, at).unwrap()
     }
 
     #[test]
@@ -209,11 +210,11 @@ mod tests {
         let (_dir, known) = store();
         let ann = address("ann@example.org");
         let many: Vec<_> = (0..=limits::NEW_RECIPIENTS_PER_HOUR).map(|n| address(&format!("x{n}@example.net"))).collect();
-        assert!(matches!(known.may_send(&ann, &many, NOW).unwrap(), May::Not { fresh: true, .. }));
+        assert!(matches!(known.may_send(&ann, &many, limits::MESSAGES_PER_HOUR, NOW).unwrap(), May::Not { fresh: true, .. }));
         assert!(known.tell_once(&ann).unwrap() && !known.tell_once(&ann).unwrap());
         assert!(known.sending(NOW).unwrap()[0].brake.is_some());
         assert!(known.lift(&ann, NOW).unwrap() && !known.lift(&ann, NOW).unwrap());
-        assert_eq!(known.may_send(&ann, &many[..2], NOW).unwrap(), May::Send);
+        assert_eq!(known.may_send(&ann, &many[..2], limits::MESSAGES_PER_HOUR, NOW).unwrap(), May::Send);
         let use_of_ann = &known.sending(NOW).unwrap()[0];
         assert_eq!((use_of_ann.messages_hour, use_of_ann.new_recipients_day), (1, 2));
     }

@@ -71,7 +71,7 @@ impl Session {
     fn met(&self, id: &str) -> Arrival {
         Arrival {
             id: id.to_owned(),
-            at: base::time::now_unix(),
+            at: self.house.now(),
             way: if self.kind == Kind::Submission { Way::Submitted } else { Way::Inbound },
             client: Some(self.client),
             helo: self.hello.as_ref().map(|hello| hello.name.clone()),

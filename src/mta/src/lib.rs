@@ -29,8 +29,8 @@ mod tuning;
 pub use delivery::dane::Tlsa;
 pub use delivery::dns::Dns;
 pub use delivery::names::{Answer, LookupError, Mx, Names};
-pub use queue::clock::Clock;
 pub use policy::lookups::{Answer as LookupAnswer, Lookups, Resolver, Silence};
+pub use queue::clock::Clock;
 pub use queue::schedule::Schedule;
 pub use tuning::Tuning;
 
@@ -82,12 +82,7 @@ pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock:
 }
 
 /// The same with everything that can be turned.
-pub async fn run_tuned<N: Names>(
-    paths: Paths,
-    names: N,
-    schedule: Schedule,
-    tuning: Tuning,
-) -> Result<(), MtaError> {
+pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tuning: Tuning) -> Result<(), MtaError> {
     let config = BoxConfig::load(&paths)?;
     let endpoints = Endpoints::of(&config);
     let queue = queue::Queue::open(paths.queue(), tuning.clock.clone(), schedule.rests());

@@ -18,11 +18,16 @@ impl Database {
     pub fn set_undo_window(&mut self, account: &Address, seconds: u32) -> Outcome<()> {
         let account = account.account();
         if seconds > MAX_UNDO_SECONDS {
-            let words = format!("mail is kept back for {MAX_UNDO_SECONDS} seconds at most; a mail program can hand it in for later");
+            let words = format!(
+                "mail is kept back for {MAX_UNDO_SECONDS} seconds at most; a mail program can hand it in for later"
+            );
             return Err(Refusal::new(Kind::Invalid, words));
         }
         if self.hash(&account)?.is_none() {
-            return Err(Refusal::new(Kind::NotFound, format!("there is no account {account}; see: mailstead user list")));
+            return Err(Refusal::new(
+                Kind::NotFound,
+                format!("there is no account {account}; see: mailstead user list"),
+            ));
         }
         self.change(&format!("undo window of {account} set to {seconds} seconds"), |transaction| {
             let sql = "INSERT OR REPLACE INTO sending (account, undo_seconds) VALUES (?1, ?2)";

@@ -100,9 +100,14 @@ mod tests {
 
     #[test]
     fn nobody_learns_where_somebody_sits_and_with_what_program() {
-        let mut it = message("From: a@b.org\r\nUser-Agent: K-9\r\nX-MAILER: Apple Mail\r\nX-Originating-IP:\r\n [192.0.2.9]\r\nDate: x\r\nMessage-ID: <y>\r\n\r\nhi\r\n");
+        let mut it = message(
+            "From: a@b.org\r\nUser-Agent: K-9\r\nX-MAILER: Apple Mail\r\nX-Originating-IP:\r\n [192.0.2.9]\r\nDate: x\r\nMessage-ID: <y>\r\n\r\nhi\r\n",
+        );
         complete(&mut it, &Domain::parse("b.org").unwrap(), "id", 0);
-        assert_eq!(String::from_utf8(it.into_bytes()).unwrap(), "From: a@b.org\r\nDate: x\r\nMessage-ID: <y>\r\n\r\nhi\r\n");
+        assert_eq!(
+            String::from_utf8(it.into_bytes()).unwrap(),
+            "From: a@b.org\r\nDate: x\r\nMessage-ID: <y>\r\n\r\nhi\r\n"
+        );
     }
 
     #[test]

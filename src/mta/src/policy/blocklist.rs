@@ -25,7 +25,11 @@ pub enum Meaning {
 impl Listing {
     /// For the sender's postmaster, who has to do something about it.
     pub fn words(&self, client: IpAddr) -> String {
-        let help = if is_spamhaus(&self.list) { format!("; see https://check.spamhaus.org/listed/?searchterm={client}") } else { String::new() };
+        let help = if is_spamhaus(&self.list) {
+            format!("; see https://check.spamhaus.org/listed/?searchterm={client}")
+        } else {
+            String::new()
+        };
         format!("{client} is listed by {}: {}{help}", self.list, self.why)
     }
 }
@@ -132,6 +136,9 @@ mod tests {
         let dqs = list("abcdefabcdefabcdefabcdefab.zen.dq.spamhaus.net");
         let Meaning::Listed(listing) = codes(&dqs, &[[127, 0, 0, 4]]) else { panic!() };
         let words = listing.words("192.0.2.1".parse().unwrap());
-        assert!(words.starts_with("192.0.2.1 is listed by zen.dq.spamhaus.net: XBL") && !words.contains("abcdef"), "{words}");
+        assert!(
+            words.starts_with("192.0.2.1 is listed by zen.dq.spamhaus.net: XBL") && !words.contains("abcdef"),
+            "{words}"
+        );
     }
 }

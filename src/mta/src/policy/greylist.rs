@@ -114,7 +114,11 @@ mod tests {
         let (stranger, domain) = (address("news@example.net"), Domain::parse("example.net").unwrap());
         let far = "203.0.113.1".parse().unwrap();
         assert!(waits(&known, |it| (it.sender, it.client) = (Some(&stranger), far), NOW), "a domain can be forged");
-        assert!(!waits(&known, |it| (it.sender, it.client, it.authenticated) = (Some(&stranger), far, Some(&domain)), NOW));
+        assert!(!waits(
+            &known,
+            |it| (it.sender, it.client, it.authenticated) = (Some(&stranger), far, Some(&domain)),
+            NOW
+        ));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use super::lookups::Lookups;
 use crate::limits;
 use base::config::Blocklist;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinHandle;
 
 /// Whether the client's address has a name that leads back to it.
@@ -124,7 +124,9 @@ fn warn(list: &Blocklist, why: &str) {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = base::time::now_unix();
     let last = LAST.load(Ordering::Relaxed);
-    if now.saturating_sub(last) >= 3_600 && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+    if now.saturating_sub(last) >= 3_600
+        && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    {
         tracing::warn!("the blocklist {} is not in use: {why}", list.shown());
     }
 }

@@ -54,7 +54,10 @@ impl Known {
         let connection = prepared(&file).or_else(|error| {
             tracing::error!("what is known of others cannot be opened ({error}); it is put aside and begun anew");
             for ending in ["", "-wal", "-shm"] {
-                let _ = std::fs::rename(folder.join(format!("known.db{ending}")), folder.join(format!("known.db.broken{ending}")));
+                let _ = std::fs::rename(
+                    folder.join(format!("known.db{ending}")),
+                    folder.join(format!("known.db.broken{ending}")),
+                );
             }
             prepared(&file)
         })?;

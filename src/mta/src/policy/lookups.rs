@@ -54,7 +54,9 @@ fn found<T>(answer: Result<Vec<T>, NetError>) -> Option<Vec<T>> {
         Ok(records) => Some(records),
         Err(error) if error.is_nx_domain() => Some(Vec::new()),
         // "No records" may hide a code that says that the question was not answered.
-        Err(NetError::Dns(DnsError::NoRecordsFound(none))) if none.response_code == ResponseCode::NoError => Some(Vec::new()),
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) if none.response_code == ResponseCode::NoError => {
+            Some(Vec::new())
+        }
         Err(error) => {
             tracing::debug!("a question about a client has no answer: {error}");
             None

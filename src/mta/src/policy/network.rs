@@ -71,7 +71,10 @@ mod tests {
     #[test]
     fn peers_sites_and_pools_are_what_providers_hand_out() {
         let (four, six): (IpAddr, IpAddr) = ("192.0.2.77".parse().unwrap(), "2001:db8:1:2:3::4".parse().unwrap());
-        assert_eq!([peer(four), site(four), pool(four)].map(|a| a.to_string()), ["192.0.2.77", "192.0.2.0", "192.0.2.0"]);
+        assert_eq!(
+            [peer(four), site(four), pool(four)].map(|a| a.to_string()),
+            ["192.0.2.77", "192.0.2.0", "192.0.2.0"]
+        );
         let shown = [peer(six), site(six), pool(six)].map(|a| a.to_string());
         assert_eq!(shown, ["2001:db8:1:2::", "2001:db8:1::", "2001:db8:1:2::"]);
     }

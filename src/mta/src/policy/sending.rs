@@ -25,7 +25,10 @@ struct Use {
 pub enum May {
     Send,
     /// Braked. Whether this is new, so that somebody is to be told.
-    Not { brake: Brake, fresh: bool },
+    Not {
+        brake: Brake,
+        fresh: bool,
+    },
 }
 
 /// The words to who is braked.
@@ -94,7 +97,8 @@ impl Known {
     pub fn sending(&self, now: u64) -> Asked<Vec<AccountSending>> {
         self.change(|transaction| {
             let day = now.saturating_sub(limits::DAY.as_secs()).cast_signed();
-            let sql = "SELECT account FROM sent WHERE at > ?1 UNION SELECT account FROM brake WHERE until > ?2 ORDER BY 1";
+            let sql =
+                "SELECT account FROM sent WHERE at > ?1 UNION SELECT account FROM brake WHERE until > ?2 ORDER BY 1";
             let mut query = transaction.prepare(sql)?;
             let names = query.query_map(params![day, now.cast_signed()], |row| row.get::<_, String>(0))?;
             let names: Vec<String> = names.collect::<Asked<_>>()?;
@@ -209,8 +213,12 @@ mod tests {
     fn a_brake_is_lifted_at_once_and_told_once() {
         let (_dir, known) = store();
         let ann = address("ann@example.org");
-        let many: Vec<_> = (0..=limits::NEW_RECIPIENTS_PER_HOUR).map(|n| address(&format!("x{n}@example.net"))).collect();
-        assert!(matches!(known.may_send(&ann, &many, limits::MESSAGES_PER_HOUR, NOW).unwrap(), May::Not { fresh: true, .. }));
+        let many: Vec<_> =
+            (0..=limits::NEW_RECIPIENTS_PER_HOUR).map(|n| address(&format!("x{n}@example.net"))).collect();
+        assert!(matches!(
+            known.may_send(&ann, &many, limits::MESSAGES_PER_HOUR, NOW).unwrap(),
+            May::Not { fresh: true, .. }
+        ));
         assert!(known.tell_once(&ann).unwrap() && !known.tell_once(&ann).unwrap());
         assert!(known.sending(NOW).unwrap()[0].brake.is_some());
         assert!(known.lift(&ann, NOW).unwrap() && !known.lift(&ann, NOW).unwrap());
@@ -224,7 +232,8 @@ mod tests {
         let (_dir, known) = store();
         let mut braked = None;
         for n in 0..2_000u64 {
-            if let May::Not { brake, .. } = send(&known, "ann@example.org", &format!("x{n}@example.net"), NOW + n * 43) {
+            if let May::Not { brake, .. } = send(&known, "ann@example.org", &format!("x{n}@example.net"), NOW + n * 43)
+            {
                 braked = Some(brake);
                 break;
             }

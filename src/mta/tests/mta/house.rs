@@ -208,6 +208,10 @@ impl Serve for Directory {
                 _ => Login::Denied,
             }),
             directory::Request::MaySend(ask) => ask.answer(ask.account == ask.sender.account()),
+            directory::Request::SendingOf(ask) => {
+                ask.answer(directory::Sending { undo_seconds: if ask.account.local() == "bob" { 2 } else { 0 } })
+            }
+            directory::Request::ScramOffered(ask) => ask.answer(true),
             other => Err(Refusal::new(Kind::Invalid, format!("{other:?}"))),
         }
     }

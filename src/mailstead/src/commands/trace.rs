@@ -63,6 +63,10 @@ fn tell(Traced { arrival, steps }: &Traced) {
     }
     for step in steps {
         say!("  {}", line(step));
+        if let Some(meaning) = meaning(step) {
+            say!("      {}", meaning.means);
+            say!("      {} ({})", meaning.remedy, meaning.source);
+        }
     }
     say!("");
 }
@@ -92,6 +96,13 @@ fn origin(it: &Arrival) -> String {
         Way::Forwarded => format!("passed on by an alias or script{whose}"),
         Way::List => format!("passed on by the list{whose}"),
     }
+}
+
+/// What another server's refusal means.
+fn meaning(step: &Step) -> Option<&'static mta::explain::Meaning> {
+    let refused = matches!(step.what, What::PutOff | What::Failed);
+    mta::explain::reply(step.server.as_deref(), step.enhanced.as_deref().unwrap_or_default(), &step.words)
+        .filter(|_| refused)
 }
 
 fn line(step: &Step) -> String {

@@ -51,6 +51,11 @@ impl Serve for Door {
                 tracing::info!("the owner lets {} send again", ask.account);
                 ask.answer(braked)
             }
+            Request::Volume(ask) => {
+                let history = self.house.history.clone();
+                let volume = tokio::task::spawn_blocking(move || history.volume()).await;
+                ask.answer(volume.map_err(Refusal::internal)?.map_err(Refusal::internal)?)
+            }
             Request::Trace(ask) => {
                 let (history, question) = (self.house.history.clone(), ask.clone());
                 let found = tokio::task::spawn_blocking(move || history.search(&question)).await;

@@ -48,6 +48,11 @@ pub fn known(paths: &Paths) -> Option<Known> {
 }
 
 impl House {
+    /// Whether a client is to be judged: this machine's own programs are not.
+    pub fn is_stranger(&self, client: IpAddr) -> bool {
+        self.tuning.judge_loopback || !client.is_loopback()
+    }
+
     /// What time it is, in seconds since 1970.
     pub fn now(&self) -> u64 {
         self.tuning.clock.now()

@@ -12,6 +12,7 @@ pub mod quota;
 pub mod release;
 pub mod restore;
 pub mod run;
+pub mod sending;
 pub mod setup;
 pub mod status;
 pub mod trace;

@@ -120,3 +120,15 @@ fn no_room(error: &QueueError) -> Reply {
         QueueError::Io(_) => replies::QUEUE_NOT_NOW.reply(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// # Shows: QUEUE_FULL
+    #[test]
+    fn a_full_queue_is_told_as_such() {
+        let reply = no_room(&QueueError::Full);
+        assert_eq!(reply.words(), "452 4.3.1 the queue is full; try again later");
+    }
+}

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use wire::filter::{Reason, Verdict};
 
 impl Session {
-    /// Whether this is a stranger: this machine's own programs are not.
     fn is_stranger(&self) -> bool {
-        self.kind == Kind::Inbound && (self.house.tuning.judge_loopback || !self.client.is_loopback())
+        self.kind == Kind::Inbound && self.house.is_stranger(self.client)
     }
 
     fn evidence<'a>(&'a self, found: &'a Found) -> Evidence<'a> {

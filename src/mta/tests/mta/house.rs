@@ -90,7 +90,30 @@ impl House {
         self.await_sockets(&[(Role::Mta, "mta")]).await;
     }
 
+    /// The same with all that can be turned.
+    pub async fn run(&self, schedule: Schedule, tuning: mta::Tuning) {
+        let paths = self.paths.clone();
+        tokio::spawn(async move { mta::run_tuned(paths, Table, schedule, tuning).await.unwrap() });
+        self.await_sockets(&[(Role::Mta, "mta")]).await;
+    }
+
+    /// Adds a blocklist that weighs little to the box's configuration.
+    pub fn use_blocklist(&self, zone: &str) {
+        let mut config = BoxConfig::load(&self.paths).unwrap();
+        let zone = Domain::parse(zone).unwrap();
+        config.blocklists.push(base::config::Blocklist { zone, weight: base::config::Weight::Weak });
+        config.save(&self.paths).unwrap();
+    }
+
+    /// From here on the queue cannot be written.
+    pub fn break_queue(&self) {
+        let queue = rusqlite::Connection::open(self.paths.queue().join("queue.db")).unwrap();
+        queue.execute_batch("DROP TABLE content; DROP TABLE entry;").unwrap();
+    }
+
     fn start_neighbours(&self) {
+        let paths = self.paths.clone();
+        tokio::spawn(async move { wire::serve(&paths, Arc::new(Mailbox)).await });
         let paths = self.paths.clone();
         tokio::spawn(async move { wire::serve(&paths, Arc::new(Directory)).await });
         let paths = self.paths.clone();
@@ -195,7 +218,7 @@ impl Serve for Directory {
                 let account = ask.address.account();
                 ask.answer(match (account.domain().as_str(), account.local()) {
                     ("example.org", "away") => return Err(Refusal::new(Kind::Busy, "away")),
-                    ("example.org", "ann" | "bob" | "slow" | "full" | "postmaster") => {
+                    ("example.org", "ann" | "bob" | "slow" | "full" | "stuffed" | "nearly" | "postmaster") => {
                         Resolution::Accounts(vec![account])
                     }
                     ("example.org", _) => Resolution::Unknown,
@@ -205,6 +228,7 @@ impl Serve for Directory {
             directory::Request::Authenticate(ask) => ask.answer(match (ask.login.as_str(), ask.password.expose()) {
                 ("ann@example.org", "secret") => Login::Granted { account: address("ann@example.org"), admin: true },
                 ("many@example.org", _) => Login::Throttled { retry_after_seconds: 60 },
+                ("away@example.org", _) => return Err(Refusal::new(Kind::Busy, "away")),
                 _ => Login::Denied,
             }),
             directory::Request::MaySend(ask) => ask.answer(ask.account == ask.sender.account()),
@@ -212,6 +236,29 @@ impl Serve for Directory {
                 ask.answer(directory::Sending { undo_seconds: if ask.account.local() == "bob" { 2 } else { 0 } })
             }
             directory::Request::ScramOffered(ask) => ask.answer(true),
+            other => Err(Refusal::new(Kind::Invalid, format!("{other:?}"))),
+        }
+    }
+}
+
+/// What the mailbox says besides LMTP.
+struct Mailbox;
+
+impl Serve for Mailbox {
+    type Request = wire::mailbox::Request;
+    async fn answer(&self, _: Role, request: Self::Request, _: Vec<u8>) -> Result<Answer, Refusal> {
+        match request {
+            wire::mailbox::Request::RoomFor(ask) => {
+                let full = |even_for_small_mail| wire::mailbox::Room::Full {
+                    words: format!("the mailbox {} is full", ask.account),
+                    even_for_small_mail,
+                };
+                ask.answer(match ask.account.local() {
+                    "stuffed" => full(true),
+                    "nearly" => full(false),
+                    _ => wire::mailbox::Room::Enough,
+                })
+            }
             other => Err(Refusal::new(Kind::Invalid, format!("{other:?}"))),
         }
     }
@@ -235,7 +282,13 @@ impl Serve for Filter {
                     () => Action::Accept,
                 };
                 let headers = "Authentication-Results: box.example.org; spf=none\r\n".into();
-                ask.answer(Verdict { action, score: 1.5, reasons: Vec::new(), headers })
+                let mut reasons = ask.notes.clone();
+                if text.contains("AUTHENTIC") {
+                    let words = "it is really from the domain that it names".into();
+                    reasons.push(filter::Reason { rule: "authenticated".into(), score: -0.5, words });
+                }
+                let score = if text.contains("SCORE-FOUR") { 4.0 } else { 1.5 };
+                ask.answer(Verdict { action, score, reasons, headers })
             }
             filter::Request::Sign(ask) if text.contains("FILTER-AWAY") => {
                 Err(Refusal::new(Kind::Busy, ask.domain.as_str()))
@@ -343,6 +396,14 @@ impl Client {
                 return all;
             }
         }
+    }
+
+    /// The next line without its end; empty when the server has closed.
+    pub async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line);
+        let read = tokio::time::timeout(Duration::from_secs(20), read).await.expect("no reply in time");
+        if read.is_err() { String::new() } else { line.trim_end_matches(['\r', '\n']).to_owned() }
     }
 
     pub async fn ask(&mut self, command: &str) -> String {

@@ -9,3 +9,4 @@ mod names;
 mod peer;
 mod queue;
 mod submission;
+mod transcript;

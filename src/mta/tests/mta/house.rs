@@ -227,6 +227,7 @@ impl Serve for Directory {
             }
             directory::Request::Authenticate(ask) => ask.answer(match (ask.login.as_str(), ask.password.expose()) {
                 ("ann@example.org", "secret") => Login::Granted { account: address("ann@example.org"), admin: true },
+                ("bob@example.org", "secret") => Login::Granted { account: address("bob@example.org"), admin: false },
                 ("many@example.org", _) => Login::Throttled { retry_after_seconds: 60 },
                 ("away@example.org", _) => return Err(Refusal::new(Kind::Busy, "away")),
                 _ => Login::Denied,
@@ -236,6 +237,8 @@ impl Serve for Directory {
                 ask.answer(directory::Sending { undo_seconds: if ask.account.local() == "bob" { 2 } else { 0 } })
             }
             directory::Request::ScramOffered(ask) => ask.answer(true),
+            directory::Request::ScramChallenge(ask) => ask.answer(crate::scram::parameters()),
+            directory::Request::ScramVerify(ask) => ask.answer(crate::scram::verify(&ask)),
             other => Err(Refusal::new(Kind::Invalid, format!("{other:?}"))),
         }
     }
@@ -360,6 +363,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// A client that says what it is told and checks what it hears.
 pub struct Client {
     stream: BufReader<Box<dyn Io>>,
+    /// The connection's `tls-exporter` value, inside TLS.
+    pub binding: Vec<u8>,
 }
 
 impl Client {
@@ -372,7 +377,7 @@ impl Client {
     /// Connects without waiting for the greeting.
     pub async fn silent(port: u16) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-        Self { stream: BufReader::new(Box::new(stream)) }
+        Self { stream: BufReader::new(Box::new(stream)), binding: Vec::new() }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -456,7 +461,9 @@ impl Client {
         let name = "box.example.org".try_into().unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let stream = connector.connect(name, self.stream.into_inner()).await.unwrap();
-        Self { stream: BufReader::new(Box::new(stream)) }
+        let exported =
+            stream.get_ref().1.export_keying_material([0u8; 32], b"EXPORTER-Channel-Binding", Some(b"")).unwrap();
+        Self { stream: BufReader::new(Box::new(stream)), binding: exported.to_vec() }
     }
 
     /// Everything that still comes, up to the end.

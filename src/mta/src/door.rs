@@ -1,5 +1,7 @@
 //! The control door: the box's own mail, and a look into the queue.
 
+use crate::delivery::names::Names;
+use crate::delivery::remote::Remote;
 use crate::house::House;
 use crate::limits;
 use crate::message::trace::{From, Hop};
@@ -12,11 +14,12 @@ use wire::mta::{Automatic, Request, Send, SendAs};
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
-pub struct Door {
+pub struct Door<N> {
     pub house: Arc<House>,
+    pub remote: Arc<Remote<N>>,
 }
 
-impl Serve for Door {
+impl<N: Names> Serve for Door<N> {
     type Request = Request;
 
     async fn answer(&self, _peer: Role, request: Request, body: Vec<u8>) -> Result<Answer, Refusal> {
@@ -29,12 +32,18 @@ impl Serve for Door {
                 self.send_as(&send, &body).await?;
                 send.answer(())
             }
+            Request::TestRelay(test) => {
+                let tried = tokio::time::timeout(limits::RELAY_TRIED_WITHIN, self.remote.try_relay(&test.relay)).await;
+                let tried = tried.unwrap_or_else(|_| Err(format!("the relay {} is too slow", test.relay.host)));
+                tried.map_err(|why| Refusal::new(Kind::Invalid, why))?;
+                test.answer(())
+            }
             Request::Queue(queue) => queue.answer(self.house.queue.waiting()),
         }
     }
 }
 
-impl Door {
+impl<N: Names> Door<N> {
     /// Queues what an account's script sends, as much as the account itself might.
     async fn send_as(&self, send: &SendAs, body: &[u8]) -> Result<(), Refusal> {
         if send.to.is_empty() || send.to.len() > limits::RECIPIENTS {

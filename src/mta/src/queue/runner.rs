@@ -27,7 +27,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Everything that delivery needs.
 pub struct Runner<N> {
     pub queue: Arc<Queue>,
-    pub remote: Remote<N>,
+    pub remote: Arc<Remote<N>>,
     pub neighbours: Neighbours,
     pub memory: Memory,
     pub paths: Paths,

@@ -57,6 +57,11 @@ crate::door! { base::Role::Directory;
     Quotas {} -> Vec<Quota>, from [];
     /// The bounds that hold for an account.
     QuotaOf { account: Address } -> AccountQuota, from [Mailbox];
+    /// Sets the relay for a scope, or changes it.
+    SetRelay { relay: Relay } -> (), from [];
+    RemoveRelay { scope: RelayScope } -> (), from [];
+    /// Every relay; the one for the whole box first. Only the MTA is given the passwords.
+    Relays {} -> Vec<Relay>, from [Mta, Dns, Checks];
     /// Makes a consistent copy of `box.db` beside it.
     TakeSnapshot {} -> Snapshot, from [Backup];
 }
@@ -186,4 +191,40 @@ pub struct AccountQuota {
     pub account_bytes: Option<u64>,
     /// For all accounts of its domain together.
     pub domain_bytes: Option<u64>,
+}
+
+/// Which mail goes through a relay. For one message the most particular counts: its destination, then its sender, then
+/// the whole box.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RelayScope {
+    /// All mail for elsewhere.
+    Everything,
+    /// Mail whose sender is of this domain.
+    From(Domain),
+    /// Mail for recipients of this domain.
+    To(Domain),
+}
+
+/// How a relay speaks TLS. It always does, with a certificate for its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RelayTls {
+    /// From the first octet (RFC 8314 §3.3, port 465).
+    Implicit,
+    /// After STARTTLS (ports 587 and 25).
+    Starttls,
+}
+
+/// A server that takes this box's mail and brings it further (a smart host).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Relay {
+    pub scope: RelayScope,
+    pub host: Domain,
+    pub port: u16,
+    pub tls: RelayTls,
+    pub login: Option<String>,
+    /// `None` also where the asker is not to know it.
+    pub password: Option<Secret>,
+    /// Whose SPF record names the addresses that the relay sends from.
+    pub spf: Option<Domain>,
 }

@@ -3,6 +3,7 @@
 
 mod app_passwords;
 mod quota;
+mod relay;
 mod removed;
 mod schema;
 
@@ -262,6 +263,12 @@ fn count(connection: &Connection, sql: &str, with: impl rusqlite::Params) -> Out
 fn plain(address: &Address) -> Outcome<Address> {
     if address.local().contains('+') {
         let words = format!("{address} has a +tag; every account gets mail for all its tags by itself");
+        return Err(Refusal::new(Kind::Invalid, words));
+    }
+    if !address.is_ascii() {
+        let words = format!(
+            "{address}: before the @ an address of this box has only letters, digits and signs of ASCII, because most other mail servers could not answer it"
+        );
         return Err(Refusal::new(Kind::Invalid, words));
     }
     if !address.domain().is_dotted() {

@@ -12,6 +12,7 @@ mod channel;
 mod delivery;
 mod door;
 mod dsn;
+mod history;
 mod house;
 pub mod limits;
 mod memory;
@@ -26,6 +27,7 @@ mod session;
 pub use delivery::dane::Tlsa;
 pub use delivery::dns::Dns;
 pub use delivery::names::{Answer, LookupError, Mx, Names};
+pub use queue::clock::Clock;
 pub use queue::schedule::Schedule;
 
 use base::tls::Tickets;
@@ -44,6 +46,8 @@ pub enum MtaError {
     Bind { port: u16, source: io::Error },
     #[error("the queue in {path} cannot be opened: {source}")]
     Queue { path: std::path::PathBuf, source: io::Error },
+    #[error("the history in {path} cannot be opened: {source}")]
+    History { path: std::path::PathBuf, source: rusqlite::Error },
     #[error("the resolver at {address} cannot be used: {why}")]
     Resolver { address: std::net::SocketAddr, why: String },
     #[error("the mta door cannot be opened: {0}")]
@@ -64,10 +68,17 @@ pub async fn run(paths: Paths) -> Result<(), MtaError> {
 
 /// Runs the role with other sources of names and other waits; tests do.
 pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> Result<(), MtaError> {
+    run_by(paths, names, schedule, Clock::default()).await
+}
+
+/// The same with a clock for the queue that can be turned on.
+pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock: Clock) -> Result<(), MtaError> {
     let config = BoxConfig::load(&paths)?;
     let endpoints = Endpoints::of(&config);
-    let queue = queue::Queue::open(paths.queue());
+    let queue = queue::Queue::open(paths.queue(), clock.clone(), schedule.rests());
     let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
+    let history = history::History::open(&paths.queue());
+    let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
     let home = config.email.domain().clone();
     let house = Arc::new(house::House {
         paths: paths.clone(),
@@ -75,14 +86,16 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
         home: home.clone(),
         neighbours: neighbours::Neighbours::new(&paths),
         queue: Arc::clone(&queue),
+        history: history.clone(),
         memory: memory::Memory::default(),
         rates: rates::Rates::default(),
         automatic: rates::Rates::default(),
     });
     open_ports(&paths, &endpoints, &house)?;
-    let remote = remote(&paths, &config, &endpoints, names, &house, schedule.first);
+    let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, clock));
     let runner = queue::runner::Runner {
         queue,
+        history,
         remote: Arc::clone(&remote),
         neighbours: house.neighbours.clone(),
         memory: house.memory.clone(),
@@ -90,7 +103,7 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
         hostname: config.hostname,
         home,
         schedule,
-        busy: queue::runner::Busy::default(),
+        slots: queue::runner::slots(),
     };
     tokio::spawn(Arc::new(runner).run());
     tracing::info!("ready");
@@ -104,7 +117,7 @@ fn remote<N: Names>(
     endpoints: &Endpoints,
     names: N,
     house: &house::House,
-    rest: std::time::Duration,
+    (rest, clock): (std::time::Duration, Clock),
 ) -> Arc<delivery::remote::Remote<N>> {
     let facts = HostFacts::load(paths).unwrap_or_default();
     // A demo's peers have certificates of its own authority.
@@ -120,6 +133,7 @@ fn remote<N: Names>(
         folder: &paths.queue(),
         https: 443,
         rest,
+        clock,
     }));
     let gate = remote.ipv6.clone();
     tokio::spawn(gate.watch(Arc::clone(&remote.names), facts.ipv6, config.hostname.clone()));

@@ -9,6 +9,8 @@ use std::time::Duration;
 /// Longest command line with its CRLF. RFC 5321 §4.5.3.1.4 says 512; extensions (SIZE, BODY, AUTH with an initial
 /// response) add to it, and a PLAIN response with three fields of 255 octets is 1,024 in base64.
 pub const COMMAND_LINE: usize = 2_048;
+/// Parameters behind one MAIL or RCPT. All that exist are a dozen.
+pub const PARAMETERS: usize = 20;
 /// Longest line of a message. RFC 5321 §4.5.3.1.6 says 1,000; scripts and shops send HTML in one line, and refusing
 /// those would lose invoices. Postfix cuts at 2,048, Exim and Gmail take far more; this bounds the readers after us.
 pub const TEXT_LINE: usize = 64 << 10;
@@ -16,6 +18,11 @@ pub const TEXT_LINE: usize = 64 << 10;
 pub const MESSAGE: usize = 50 << 20;
 /// Largest header block. Postfix's `header_size_limit` cuts at 100 KiB; long lists of recipients go a little beyond.
 pub const HEADER: usize = 256 << 10;
+/// How deep the parts of a message lie in each other before it is no longer taken apart. Real mail stays below ten.
+pub const MIME_DEPTH: usize = 50;
+/// The furthest into the future that mail can be handed in for (RFC 4865): it lies in the queue as long, and a month of a
+/// family's mail is little.
+pub const FUTURE_RELEASE: Duration = Duration::from_secs(30 * 86_400);
 /// Recipients per message. RFC 5321 §4.5.3.1.8 asks for at least 100.
 pub const RECIPIENTS: usize = 100;
 /// `Received` fields after which a message is taken to go in circles. RFC 5321 §6.3 says at least 100 are usually
@@ -74,8 +81,15 @@ pub const RECIPIENTS_PER_DAY: u32 = 2_000;
 
 // --- The queue -------------------------------------------------------------------------------------------------------
 
-/// Messages that wait. Their envelopes are held in memory, a kilobyte or so each.
-pub const QUEUE_MESSAGES: usize = 10_000;
+/// Messages that wait. What is known of each in memory is some 300 octets.
+pub const QUEUE_MESSAGES: usize = 200_000;
+/// Largest message that is kept in the database itself: one sync for both. Larger ones are files, since SQLite would
+/// write them twice.
+pub const QUEUE_ROW: usize = 64 << 10;
+/// Changes of the queue that share a transaction at most.
+pub const QUEUE_GROUP: usize = 200;
+/// After this long the sender of a message that still waits is told. What Sendmail's `Timeout.queuewarn` has.
+pub const DELAY_NOTICE: Duration = Duration::from_secs(4 * 3_600);
 /// Octets that wait.
 pub const QUEUE_BYTES: u64 = 4 << 30;
 /// Free space below which nothing more is taken: mailboxes share the disk.
@@ -90,10 +104,26 @@ pub const RETRY_LONGEST: Duration = Duration::from_secs(4 * 3_600);
 pub const GIVE_UP: Duration = Duration::from_secs(5 * 86_400);
 /// How far a wait is spread, in percent, so that a peer that was down is not met by everything at once.
 pub const JITTER_PERCENT: u64 = 10;
-/// Deliveries at once, in all and to one destination. Postfix's `default_destination_concurrency_limit` is 20; small
-/// senders are liked better when they are gentle.
-pub const DELIVERIES: usize = 20;
-pub const DELIVERIES_PER_DESTINATION: usize = 3;
+/// Deliveries at once, in all.
+pub const DELIVERIES: usize = 50;
+/// Deliveries at once to one destination: at first, and after many successes. Postfix begins with 5 and goes up to 20;
+/// small senders are liked better when they are gentle.
+pub const DELIVERIES_TO_A_PLACE_FIRST: f32 = 2.0;
+pub const DELIVERIES_TO_A_PLACE: f32 = 10.0;
+/// Deliveries at once into this box's own mailboxes.
+pub const DELIVERIES_TO_MAILBOXES: f32 = 10.0;
+
+// --- The history -----------------------------------------------------------------------------------------------------
+
+/// How long it is kept. Complaints about lost mail come within weeks; some providers' reports after a month.
+pub const HISTORY_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// Messages that it holds, the latest. With their steps a kilobyte or so each.
+pub const HISTORY_MESSAGES: i64 = 300_000;
+/// Events that may wait for its writer; further ones are not kept.
+pub const HISTORY_EVENTS_WAITING: usize = 10_000;
+pub const HISTORY_PURGE_EVERY: Duration = Duration::from_secs(3_600);
+/// What one question is answered with at most.
+pub const HISTORY_SHOWN: usize = 100;
 
 // --- Delivering (RFC 5321 §4.5.3.2) ----------------------------------------------------------------------------------
 
@@ -115,6 +145,8 @@ pub const ADDRESSES: usize = 8;
 pub const LOOKUP_WITHIN: Duration = Duration::from_secs(20);
 /// How much of the original's header a report returns.
 pub const RETURNED_HEADER: usize = 64 << 10;
+/// The largest message that a report returns whole, where its sender asked for that (RFC 3461 §4.3 leaves it to us).
+pub const RETURNED_MESSAGE: usize = 1 << 20;
 /// How long the second address of a host waits for the first. RFC 8305 §5 says 250 ms for people who watch; mail can
 /// wait, and other people's servers need not be asked twice for it.
 pub const CONNECT_STAGGER: Duration = Duration::from_secs(2);

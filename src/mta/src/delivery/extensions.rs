@@ -4,6 +4,7 @@ use super::Trouble;
 use super::client::{Protocol, To, Transaction};
 use crate::proto::delivery_status::{Notify, Ret};
 use crate::proto::reply::Reply;
+use crate::proto::xtext;
 
 /// The extensions that a server offers and that matter here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl Offer {
                 None => {}
             }
             if let Some(envid) = &it.wish.envid {
-                command.push_str(&format!(" ENVID={}", xtext(envid)));
+                command.push_str(&format!(" ENVID={}", xtext::encode(envid)));
             }
         }
         command
@@ -112,7 +113,7 @@ impl Offer {
             if let Some((kind, original)) =
                 to.original.as_deref().filter(|o| o.is_ascii()).and_then(|o| o.split_once(';'))
             {
-                command.push_str(&format!(" ORCPT={kind};{}", xtext(original)));
+                command.push_str(&format!(" ORCPT={kind};{}", xtext::encode(original)));
             }
         }
         command
@@ -123,19 +124,6 @@ fn notify(wish: Notify) -> String {
     let wishes = [(wish.success, "SUCCESS"), (wish.failure, "FAILURE"), (wish.delay, "DELAY")];
     let words: Vec<&str> = wishes.iter().filter(|(wished, _)| *wished).map(|(_, word)| *word).collect();
     if words.is_empty() { "NEVER".to_owned() } else { words.join(",") }
-}
-
-/// RFC 3461 §4: what is not printable ASCII, `+` and `=` go as `+` and two hexadecimal digits.
-fn xtext(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'+' | b'=' => out.push_str(&format!("+{byte:02X}")),
-            b'!'..=b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("+{byte:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

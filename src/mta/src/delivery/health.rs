@@ -1,5 +1,5 @@
 //! What is remembered of other people's servers: which address was lately in trouble, and which host has spoken TLS.
-//! In memory alone, bounded; forgetting costs a try.
+//! In memory alone, bounded; forgetting costs a try. Times are the queue's clock's, in seconds since 1970.
 
 use super::Trouble;
 use crate::limits;
@@ -8,45 +8,50 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Addresses that could not be reached or turned us away at the door. They rest, whichever domain's mail is for them.
 #[derive(Debug)]
 pub struct Health {
-    first: Duration,
+    first: u64,
     resting: Mutex<HashMap<IpAddr, Rest>>,
 }
 
 #[derive(Debug, Clone)]
 struct Rest {
-    until: Instant,
-    length: Duration,
+    until: u64,
+    length: u64,
     trouble: Trouble,
 }
 
 impl Health {
     /// `first` is how long an address rests after its first failure.
     pub fn new(first: Duration) -> Self {
-        Self { first, resting: Mutex::default() }
+        Self { first: first.as_secs().max(1), resting: Mutex::default() }
     }
 
     /// The trouble that an address was last in, while it rests.
-    pub fn resting(&self, address: IpAddr, now: Instant) -> Option<Trouble> {
+    pub fn resting(&self, address: IpAddr, now: u64) -> Option<Trouble> {
         let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         resting.get(&address).filter(|rest| now < rest.until).map(|rest| rest.trouble.clone())
     }
 
-    pub fn failed(&self, address: IpAddr, trouble: Trouble, now: Instant) {
+    pub fn failed(&self, address: IpAddr, trouble: Trouble, now: u64) {
         let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         // A failure counts as another in a row until as long again has passed as the rest was.
         make_room(&mut resting, &address, |rest| now < rest.until + rest.length);
         let length = match resting.get(&address) {
             // Two deliveries that were under way at once met the same failure.
             Some(rest) if now < rest.until => rest.length,
-            Some(rest) if now < rest.until + rest.length => (rest.length * 2).min(limits::HOST_REST_LONGEST),
+            Some(rest) if now < rest.until + rest.length => (rest.length * 2).min(limits::HOST_REST_LONGEST.as_secs()),
             _ => self.first,
         };
         resting.insert(address, Rest { until: now + length, length, trouble });
+    }
+
+    /// All may be tried again: their owner says so.
+    pub fn forget(&self) {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub fn good(&self, address: IpAddr) {
@@ -64,22 +69,22 @@ pub struct TlsPast {
 
 #[derive(Debug, Clone, Copy)]
 struct Past {
-    good: Instant,
-    failing: Option<Instant>,
+    good: u64,
+    failing: Option<u64>,
 }
 
 impl TlsPast {
-    pub fn good(&self, host: &Domain, now: Instant) {
+    pub fn good(&self, host: &Domain, now: u64) {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        make_room(&mut hosts, host, |past| now < past.good + limits::TLS_REMEMBERED);
+        make_room(&mut hosts, host, |past| now < past.good + limits::TLS_REMEMBERED.as_secs());
         hosts.insert(host.clone(), Past { good: now, failing: None });
     }
 
     /// Notes that TLS does not work now; whether plain text may be sent instead.
-    pub fn failed(&self, host: &Domain, now: Instant) -> bool {
+    pub fn failed(&self, host: &Domain, now: u64) -> bool {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        match hosts.get_mut(host).filter(|past| now < past.good + limits::TLS_REMEMBERED) {
-            Some(past) => now >= *past.failing.get_or_insert(now) + limits::TLS_DOUBT,
+        match hosts.get_mut(host).filter(|past| now < past.good + limits::TLS_REMEMBERED.as_secs()) {
+            Some(past) => now >= *past.failing.get_or_insert(now) + limits::TLS_DOUBT.as_secs(),
             None => true,
         }
     }
@@ -101,8 +106,8 @@ mod tests {
 
     #[test]
     fn an_address_in_trouble_rests_longer_each_time() {
-        let (minute, start) = (Duration::from_secs(60), Instant::now());
-        let health = Health::new(minute);
+        let (minute, start) = (60, 1_000);
+        let health = Health::new(Duration::from_secs(minute));
         let address = IpAddr::from([192, 0, 2, 1]);
         let trouble = Trouble::new("4.4.1", "it is down");
         health.failed(address, trouble.clone(), start);
@@ -112,7 +117,7 @@ mod tests {
         for expected in [2, 4, 8, 16, 30, 30] {
             health.failed(address, trouble.clone(), now);
             health.failed(address, trouble.clone(), now);
-            assert!(health.resting(address, now + minute * expected - Duration::from_secs(1)).is_some());
+            assert!(health.resting(address, now + minute * expected - 1).is_some());
             now += minute * expected;
             assert!(health.resting(address, now).is_none());
         }
@@ -123,20 +128,20 @@ mod tests {
 
     #[test]
     fn a_host_that_had_tls_is_given_a_day_before_it_gets_plain_text() {
-        let (past, host, now) = (TlsPast::default(), Domain::parse("mx.example.net").unwrap(), Instant::now());
+        let (past, host, now) = (TlsPast::default(), Domain::parse("mx.example.net").unwrap(), 1_000);
         assert!(past.failed(&host, now));
         past.good(&host, now);
         assert!(!past.failed(&host, now));
-        assert!(!past.failed(&host, now + limits::TLS_DOUBT / 2));
-        assert!(past.failed(&host, now + limits::TLS_DOUBT));
-        past.good(&host, now + limits::TLS_DOUBT);
-        assert!(!past.failed(&host, now + limits::TLS_DOUBT * 2));
-        assert!(past.failed(&host, now + limits::TLS_DOUBT + limits::TLS_REMEMBERED));
+        assert!(!past.failed(&host, now + limits::TLS_DOUBT.as_secs() / 2));
+        assert!(past.failed(&host, now + limits::TLS_DOUBT.as_secs()));
+        past.good(&host, now + limits::TLS_DOUBT.as_secs());
+        assert!(!past.failed(&host, now + limits::TLS_DOUBT.as_secs() * 2));
+        assert!(past.failed(&host, now + limits::TLS_DOUBT.as_secs() + limits::TLS_REMEMBERED.as_secs()));
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let (past, now) = (TlsPast::default(), Instant::now());
+        let (past, now) = (TlsPast::default(), 1_000);
         for n in 0..=limits::HOSTS_REMEMBERED {
             past.good(&Domain::parse(&format!("mx{n}.example")).unwrap(), now);
         }

@@ -204,7 +204,7 @@ impl<N: Names> Remote<N> {
         reason: &str,
     ) {
         let failure = Failure { kind, host: host.cloned(), address, reason: reason.to_owned() };
-        self.results.note(report.result(Some(failure)), base::time::now_unix());
+        self.results.note(report.result(Some(failure)), self.clock.now());
     }
 
     /// Notes that the domain's policy could not be had.

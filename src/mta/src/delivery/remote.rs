@@ -14,6 +14,7 @@ use super::tls::{Demand, Outbound, Proof};
 use super::{Outcome, Tally, Trouble, all, ipv6, route};
 use crate::channel::Channel;
 use crate::limits;
+use crate::queue::clock::Clock;
 use base::{Address, Domain};
 use std::net::IpAddr;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub struct Remote<N> {
     pub loopback: bool,
     pub port: u16,
     pub ipv6: ipv6::Gate,
+    pub clock: Clock,
     pub relays: Relays,
     /// How TLS went, for the daily reports.
     pub results: TlsResults,
@@ -58,6 +60,7 @@ pub struct Setup<'a, N> {
     pub https: u16,
     /// How long an address rests after its first failure; no longer than mail waits itself.
     pub rest: Duration,
+    pub clock: Clock,
 }
 
 /// How a conversation is protected, in words: `TLS 1.3, verified by DANE`.
@@ -71,6 +74,7 @@ impl<N: Names> Remote<N> {
             sts: Sts::new(setup.folder.join("mta-sts"), fetcher),
             results: TlsResults::open(setup.folder),
             health: Health::new(setup.rest.min(limits::HOST_REST)),
+            clock: setup.clock,
             names: setup.names,
             tls: setup.tls,
             own: setup.own,
@@ -82,6 +86,11 @@ impl<N: Names> Remote<N> {
             pool: Pool::default(),
             past: TlsPast::default(),
         }
+    }
+
+    /// Forgets which servers were in trouble: their owner wants all tried now.
+    pub fn wake(&self) {
+        self.health.forget();
     }
 
     /// Delivers one message to recipients of one domain. One server's answer is final for this try; the next server is
@@ -114,7 +123,7 @@ impl<N: Names> Remote<N> {
 
     async fn by_exchangers(&self, domain: &Domain, key: &Key, it: &Transaction<'_>) -> Result<Vec<Outcome>, Outcome> {
         let found = route::find(self.names.as_ref(), domain, &self.own).await?;
-        let policy = self.sts.find(self.names.as_ref(), domain, base::time::now_unix()).await;
+        let policy = self.sts.find(self.names.as_ref(), domain, self.clock.now()).await;
         if let Some(error) = &policy.trouble {
             self.note_fetch(domain, error);
         }
@@ -175,7 +184,7 @@ impl<N: Names> Remote<N> {
 
     /// The addresses that do not rest, no more than may be tried.
     pub(super) fn awake(&self, addresses: &[IpAddr], tally: &mut Tally, most: usize) -> Vec<IpAddr> {
-        let now = Instant::now();
+        let now = self.clock.now();
         let mut awake = Vec::new();
         for address in addresses {
             match self.health.resting(*address, now) {
@@ -191,7 +200,7 @@ impl<N: Names> Remote<N> {
     pub(super) fn unreachable(&self, host: &Domain, address: IpAddr, error: &ClientError) -> Outcome {
         let outcome = no_conversation(host, address, error);
         if let Outcome::Deferred(trouble) | Outcome::Failed(trouble) = &outcome {
-            self.health.failed(address, trouble.clone().of_place(), Instant::now());
+            self.health.failed(address, trouble.clone().of_place(), self.clock.now());
         }
         match outcome {
             Outcome::Deferred(trouble) => Outcome::Deferred(trouble.of_place()),
@@ -232,7 +241,7 @@ impl<N: Names> Remote<N> {
         let server = format!("{} [{address}]", place.host);
         let status = if kind == FailureKind::StarttlsNotSupported { "7.10" } else { "7.5" };
         match (&place.demand, place.source) {
-            (Demand::Nothing, _) if self.past.failed(&place.host, Instant::now()) => Ok(()),
+            (Demand::Nothing, _) if self.past.failed(&place.host, self.clock.now()) => Ok(()),
             (Demand::Nothing, _) => {
                 let words =
                     format!("{server} spoke TLS until lately and does not now ({why}); mail for it waits a day");
@@ -267,7 +276,7 @@ impl<N: Names> Remote<N> {
         let words = format!("{}, {}", secured.version, proof_in_words(secured.proof, place.source));
         let channel = Channel::new(secured.stream);
         let conversation = Conversation::resume(channel, server, &self.own).await.map_err(failed)?;
-        self.past.good(&place.host, Instant::now());
+        self.past.good(&place.host, self.clock.now());
         self.note_session(&place.report, &place.host, secured.proof);
         Ok((conversation, words))
     }
@@ -281,7 +290,7 @@ impl<N: Names> Remote<N> {
                 let why = "its certificate is not trusted";
                 self.note(report, FailureKind::CertificateNotTrusted, Some(host), None, why);
             }
-            _ => self.results.note(report.result(None), base::time::now_unix()),
+            _ => self.results.note(report.result(None), self.clock.now()),
         }
     }
 

@@ -1,5 +1,9 @@
 //! What may be asked of the directory: who exists, who may log in, who may send as whom.
 
+mod relay;
+
+pub use relay::{Relay, RelayScope, RelayTls};
+
 use super::Snapshot;
 use base::{Address, Domain, Secret};
 use serde::{Deserialize, Serialize};
@@ -12,7 +16,7 @@ crate::door! { base::Role::Directory;
     Authenticate { login: String, password: Secret, service: Service, client: IpAddr } -> Login, from [Mta, Mailbox, Web];
     /// What a SCRAM-SHA-256 exchange (RFC 5802, RFC 7677) begins with. A name that is unknown or has no app passwords
     /// gets a made-up salt, always the same one, so that the answer tells nothing.
-    ScramChallenge { login: String, client: IpAddr } -> ScramParameters, from [Mailbox];
+    ScramChallenge { login: String, client: IpAddr } -> ScramParameters, from [Mta, Mailbox];
     /// Whether a client's proof fits one of the account's app passwords. Slow on failure, like `Authenticate`.
     ScramVerify {
         login: String,
@@ -22,9 +26,9 @@ crate::door! { base::Role::Directory;
         client_proof: Vec<u8>,
         service: Service,
         client: IpAddr,
-    } -> ScramLogin, from [Mailbox];
+    } -> ScramLogin, from [Mta, Mailbox];
     /// Whether any account has an app password: without one nobody can log in by SCRAM, and it is not to be offered.
-    ScramOffered {} -> bool, from [Mailbox];
+    ScramOffered {} -> bool, from [Mta, Mailbox];
     /// Makes a random password for one device, which is good for everything but the panel. It is shown this once.
     AddAppPassword { account: Address, name: String } -> Secret, from [];
     /// The app passwords of an account, by name.
@@ -60,7 +64,7 @@ crate::door! { base::Role::Directory;
     /// Sets the relay for a scope, or changes it.
     SetRelay { relay: Relay } -> (), from [];
     RemoveRelay { scope: RelayScope } -> (), from [];
-    /// Every relay; the one for the whole box first. Only the MTA is given the passwords.
+    /// Every relay; the one for the whole box first. Of the roles, only the MTA is given the passwords.
     Relays {} -> Vec<Relay>, from [Mta, Dns, Checks];
     /// Makes a consistent copy of `box.db` beside it.
     TakeSnapshot {} -> Snapshot, from [Backup];
@@ -191,40 +195,4 @@ pub struct AccountQuota {
     pub account_bytes: Option<u64>,
     /// For all accounts of its domain together.
     pub domain_bytes: Option<u64>,
-}
-
-/// Which mail goes through a relay. For one message the most particular counts: its destination, then its sender, then
-/// the whole box.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum RelayScope {
-    /// All mail for elsewhere.
-    Everything,
-    /// Mail whose sender is of this domain.
-    From(Domain),
-    /// Mail for recipients of this domain.
-    To(Domain),
-}
-
-/// How a relay speaks TLS. It always does, with a certificate for its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RelayTls {
-    /// From the first octet (RFC 8314 §3.3, port 465).
-    Implicit,
-    /// After STARTTLS (ports 587 and 25).
-    Starttls,
-}
-
-/// A server that takes this box's mail and brings it further (a smart host).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Relay {
-    pub scope: RelayScope,
-    pub host: Domain,
-    pub port: u16,
-    pub tls: RelayTls,
-    pub login: Option<String>,
-    /// `None` also where the asker is not to know it.
-    pub password: Option<Secret>,
-    /// Whose SPF record names the addresses that the relay sends from.
-    pub spf: Option<Domain>,
 }

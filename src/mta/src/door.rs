@@ -50,6 +50,11 @@ impl<N: Names> Serve for Door<N> {
                 Ok(ask.answer(queued)?.with_body(message))
             }
             Request::ChangeQueue(ask) => ask.answer(self.change_queue(&ask).await?),
+            Request::Volume(ask) => {
+                let history = self.house.history.clone();
+                let volume = tokio::task::spawn_blocking(move || history.volume()).await;
+                ask.answer(volume.map_err(Refusal::internal)?.map_err(Refusal::internal)?)
+            }
             Request::Trace(ask) => {
                 let (history, question) = (self.house.history.clone(), ask.clone());
                 let found = tokio::task::spawn_blocking(move || history.search(&question)).await;

@@ -1,6 +1,7 @@
 //! Reports to a sender about mail that failed, is late or has arrived (RFC 3461 §6, RFC 3464, RFC 6522, RFC 6533). Pure.
 
 use crate::delivery::Trouble;
+use crate::explain;
 use crate::limits;
 use crate::message::{Message, with_crlf};
 use crate::proto::delivery_status::Ret;
@@ -139,6 +140,10 @@ fn explain(by: Reporter<'_>, kind: Kind, about: &[About], whole: bool) -> String
                 (_, false) => "it was refused",
             };
             text.push_str(&format!("    {what}: {}\r\n", trouble.words));
+            let said = trouble.reply.as_ref().map(|reply| reply.words()).unwrap_or_default();
+            if let Some(meaning) = explain::reply(trouble.server.as_deref(), &trouble.status, &said) {
+                text.push_str(&format!("    That means: {}\r\n", meaning.means));
+            }
         }
         text.push_str("\r\n");
     }

@@ -12,6 +12,7 @@ mod channel;
 mod delivery;
 mod door;
 mod dsn;
+pub mod explain;
 mod history;
 mod house;
 pub mod limits;

@@ -82,6 +82,7 @@ impl Queue {
             };
             self.writer.change(false, Box::new(act)).await?;
         }
+        self.shared.changed.notify_one();
         Ok(meant.into_iter().map(|(_, entry)| entry.id).collect())
     }
 

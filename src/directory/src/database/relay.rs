@@ -43,13 +43,14 @@ impl Database {
             RelayTls::Starttls => "starttls",
         };
         let password = relay.password.as_ref().map(Secret::expose);
-        let spf = relay.spf.as_ref().map(Domain::as_str);
         let what = format!("{} goes through the relay {}:{}", in_words(&relay.scope), relay.host, relay.port);
         self.change(&what, |transaction| {
             let sql = "INSERT OR REPLACE INTO relay (kind, name, host, port, tls, login, password, spf)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
             let host = relay.host.as_str();
-            transaction.execute(sql, params![kind, name, host, relay.port, tls, relay.login, password, spf]).map(drop)
+            transaction
+                .execute(sql, params![kind, name, host, relay.port, tls, relay.login, password, relay.spf])
+                .map(drop)
         })
     }
 
@@ -85,7 +86,6 @@ fn read((kind, name, host, port, tls, login, password, spf): Row) -> Outcome<Rel
         _ => RelayScope::Everything,
     };
     let tls = if tls == "implicit" { RelayTls::Implicit } else { RelayTls::Starttls };
-    let spf = spf.as_deref().map(domain).transpose()?;
     Ok(Relay { scope, host: domain(&host)?, port, tls, login, password: password.map(Secret::new), spf })
 }
 
@@ -94,6 +94,9 @@ fn check(relay: &Relay) -> Outcome<()> {
     let invalid = |words: &str| Err(Refusal::new(Kind::Invalid, words));
     if relay.port == 0 {
         return invalid("port 0 is none");
+    }
+    if relay.spf.as_deref().is_some_and(|name| !is_spf_name(name)) {
+        return invalid("an SPF name is a domain name such as _spf.example.net");
     }
     match (&relay.login, &relay.password) {
         (None, None) => Ok(()),
@@ -106,6 +109,14 @@ fn check(relay: &Relay) -> Outcome<()> {
         }
         _ => invalid("a login has a password, and a password has a login"),
     }
+}
+
+/// A name that can stand behind `include:` (RFC 7208 §5.2): letters, digits, hyphens, underscores and dots, no macros.
+fn is_spf_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    name.len() <= base::address::MAX_DOMAIN && name.contains('.') && name.split('.').all(label)
 }
 
 #[cfg(test)]
@@ -121,7 +132,7 @@ mod tests {
             tls: RelayTls::Implicit,
             login: Some("ann".into()),
             password: Some(Secret::new("hunter2")),
-            spf: Domain::parse("spf.example.net").ok(),
+            spf: Some("_spf.example.net".into()),
         }
     }
 
@@ -153,6 +164,7 @@ mod tests {
             Relay { password: None, ..good.clone() },
             Relay { login: Some("ann\r\nQUIT".into()), ..good.clone() },
             Relay { password: Some(Secret::new("")), ..good.clone() },
+            Relay { spf: Some("_spf.example.net ~all".into()), ..good.clone() },
             Relay { port: 0, ..good },
         ] {
             database.set_relay(&wrong).unwrap_err();

@@ -35,6 +35,6 @@ pub struct Relay {
     pub login: Option<String>,
     /// `None` also where the asker is not to know it.
     pub password: Option<Secret>,
-    /// Whose SPF record names the addresses that the relay sends from.
-    pub spf: Option<Domain>,
+    /// Whose SPF record names the addresses that the relay sends from: `_spf.example.net`, which is no host's name.
+    pub spf: Option<String>,
 }

@@ -3,6 +3,7 @@
 
 mod app_passwords;
 mod quota;
+mod relay;
 mod removed;
 mod schema;
 
@@ -265,7 +266,9 @@ fn plain(address: &Address) -> Outcome<Address> {
         return Err(Refusal::new(Kind::Invalid, words));
     }
     if !address.is_ascii() {
-        let words = format!("{address}: before the @ an address of this box has only letters, digits and signs of ASCII, because most other mail servers could not answer it");
+        let words = format!(
+            "{address}: before the @ an address of this box has only letters, digits and signs of ASCII, because most other mail servers could not answer it"
+        );
         return Err(Refusal::new(Kind::Invalid, words));
     }
     if !address.domain().is_dotted() {

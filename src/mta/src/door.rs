@@ -1,5 +1,7 @@
 //! The control door: the box's own mail, and a look into the queue.
 
+use crate::delivery::names::Names;
+use crate::delivery::remote::Remote;
 use crate::house::House;
 use crate::limits;
 use crate::message::trace::{From, Hop};
@@ -12,11 +14,12 @@ use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
-pub struct Door {
+pub struct Door<N> {
     pub house: Arc<House>,
+    pub remote: Arc<Remote<N>>,
 }
 
-impl Serve for Door {
+impl<N: Names> Serve for Door<N> {
     type Request = Request;
 
     async fn answer(&self, _peer: Role, request: Request, body: Vec<u8>) -> Result<Answer, Refusal> {
@@ -28,6 +31,12 @@ impl Serve for Door {
             Request::SendAs(send) => {
                 self.send_as(&send, &body).await?;
                 send.answer(())
+            }
+            Request::TestRelay(test) => {
+                let tried = tokio::time::timeout(limits::RELAY_TRIED_WITHIN, self.remote.try_relay(&test.relay)).await;
+                let tried = tried.unwrap_or_else(|_| Err(format!("the relay {} is too slow", test.relay.host)));
+                tried.map_err(|why| Refusal::new(Kind::Invalid, why))?;
+                test.answer(())
             }
             Request::Queue(ask) => ask.answer(self.house.queue.waiting().await.map_err(Refusal::internal)?),
             Request::HowFull(ask) => ask.answer(self.house.queue.size().await.map_err(Refusal::internal)?),
@@ -56,8 +65,11 @@ impl Serve for Door {
     }
 }
 
-impl Door {
+impl<N: Names> Door<N> {
     async fn change_queue(&self, ask: &ChangeQueue) -> Result<Vec<String>, Refusal> {
+        if ask.change == QueueChange::Retry {
+            self.remote.wake();
+        }
         let changed = self.house.queue.change(&ask.which, ask.change).await.map_err(Refusal::internal)?;
         let (what, words) = match ask.change {
             QueueChange::Retry => (What::Noted, "the owner wants it tried now"),

@@ -3,6 +3,7 @@
 
 mod app_passwords;
 mod quota;
+mod relay;
 mod removed;
 mod schema;
 mod sending;

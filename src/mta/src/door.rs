@@ -1,5 +1,7 @@
 //! The control door: the box's own mail, and a look into the queue.
 
+use crate::delivery::names::Names;
+use crate::delivery::remote::Remote;
 use crate::house::House;
 use crate::limits;
 use crate::message::trace::{From, Hop};
@@ -12,22 +14,29 @@ use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
-pub struct Door {
+pub struct Door<N> {
     pub house: Arc<House>,
+    pub remote: Arc<Remote<N>>,
 }
 
-impl Serve for Door {
+impl<N: Names> Serve for Door<N> {
     type Request = Request;
 
     async fn answer(&self, _peer: Role, request: Request, body: Vec<u8>) -> Result<Answer, Refusal> {
         match request {
             Request::Send(send) => {
-                self.send(&send, &body).await?;
+                self::send(&self.house, &send, &body).await?;
                 send.answer(())
             }
             Request::SendAs(send) => {
                 self.send_as(&send, &body).await?;
                 send.answer(())
+            }
+            Request::TestRelay(test) => {
+                let tried = tokio::time::timeout(limits::RELAY_TRIED_WITHIN, self.remote.try_relay(&test.relay)).await;
+                let tried = tried.unwrap_or_else(|_| Err(format!("the relay {} is too slow", test.relay.host)));
+                tried.map_err(|why| Refusal::new(Kind::Invalid, why))?;
+                test.answer(())
             }
             Request::Queue(ask) => ask.answer(self.house.queue.waiting().await.map_err(Refusal::internal)?),
             Request::HowFull(ask) => ask.answer(self.house.queue.size().await.map_err(Refusal::internal)?),
@@ -66,8 +75,11 @@ impl Serve for Door {
     }
 }
 
-impl Door {
+impl<N: Names> Door<N> {
     async fn change_queue(&self, ask: &ChangeQueue) -> Result<Vec<String>, Refusal> {
+        if ask.change == QueueChange::Retry {
+            self.remote.wake();
+        }
         let changed = self.house.queue.change(&ask.which, ask.change).await.map_err(Refusal::internal)?;
         let (what, words) = match ask.change {
             QueueChange::Retry => (What::Noted, "the owner wants it tried now"),
@@ -136,23 +148,23 @@ impl Door {
         message.prepend(&signature);
         Ok(())
     }
+}
 
-    /// Signs and queues a message of the box itself.
-    pub async fn send(&self, send: &Send, body: &[u8]) -> Result<(), Refusal> {
-        let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
-        let authors = submitted::authors(&message).map_err(|error| invalid(&error))?;
-        if authors.iter().any(|author| *author != send.from) {
-            return Err(invalid(&"the From field names another sender"));
-        }
-        let (id, now) = (new_id(), base::time::now_unix());
-        submitted::complete(&mut message, send.from.domain(), &id, now);
-        let signature = self.house.neighbours.sign(send.from.domain(), &message).await.map_err(away)?;
-        message.prepend(&signature);
-        let local = self.house.neighbours.is_local(&send.to).await.map_err(away)?;
-        let recipients = vec![Recipient::new(send.to.clone(), local, now)];
-        let outgoing = Outgoing::new(id, Some(send.from.clone()), recipients);
-        self.house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
+/// Signs and queues a message of the box itself.
+pub async fn send(house: &House, send: &Send, body: &[u8]) -> Result<(), Refusal> {
+    let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
+    let authors = submitted::authors(&message).map_err(|error| invalid(&error))?;
+    if authors.iter().any(|author| *author != send.from) {
+        return Err(invalid(&"the From field names another sender"));
     }
+    let (id, now) = (new_id(), base::time::now_unix());
+    submitted::complete(&mut message, send.from.domain(), &id, now);
+    let signature = house.neighbours.sign(send.from.domain(), &message).await.map_err(away)?;
+    message.prepend(&signature);
+    let local = house.neighbours.is_local(&send.to).await.map_err(away)?;
+    let recipients = vec![Recipient::new(send.to.clone(), local, now)];
+    let outgoing = Outgoing::new(id, Some(send.from.clone()), recipients);
+    house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
 }
 
 fn invalid(error: &dyn std::fmt::Display) -> Refusal {

@@ -41,8 +41,15 @@ const VERSION_3_SENDING: &str = "
     CREATE TABLE sending (
         account TEXT PRIMARY KEY REFERENCES account(address) ON DELETE CASCADE, undo_seconds INTEGER NOT NULL) STRICT;";
 
+/// From version 2 to 3: relays.
+const VERSION_3_RELAYS: &str = "
+    CREATE TABLE relay (
+        kind TEXT NOT NULL CHECK (kind IN ('everything', 'from', 'to')), name TEXT NOT NULL, host TEXT NOT NULL,
+        port INTEGER NOT NULL, tls TEXT NOT NULL CHECK (tls IN ('implicit', 'starttls')), login TEXT, password TEXT,
+        spf TEXT, PRIMARY KEY (kind, name)) STRICT;";
+
 /// Each version with its parts.
-const VERSIONS: [&[&str]; 3] = [&[VERSION_1], &[VERSION_2], &[VERSION_3_SENDING]];
+const VERSIONS: [&[&str]; 3] = [&[VERSION_1], &[VERSION_2], &[VERSION_3_SENDING, VERSION_3_RELAYS]];
 
 /// Brings the database to the newest version. Refuses one that a newer Mailstead wrote.
 pub fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

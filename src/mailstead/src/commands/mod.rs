@@ -9,6 +9,7 @@ pub mod fsck;
 pub mod plan;
 pub mod queue;
 pub mod quota;
+pub mod relay;
 pub mod release;
 pub mod restore;
 pub mod run;

@@ -39,7 +39,7 @@ pub struct Addressee {
 impl Addressee {
     /// As a delivery wants it.
     pub fn to(&self) -> To {
-        To { address: self.address.clone(), notify: self.notify, original: self.original.clone() }
+        To { notify: self.notify, original: self.original.clone(), ..To::new(self.address.clone()) }
     }
 
     /// As it waits in the queue.

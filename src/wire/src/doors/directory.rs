@@ -1,5 +1,9 @@
 //! What may be asked of the directory: who exists, who may log in, who may send as whom.
 
+mod relay;
+
+pub use relay::{Relay, RelayScope, RelayTls};
+
 use super::Snapshot;
 use base::{Address, Domain, Secret};
 use serde::{Deserialize, Serialize};
@@ -62,6 +66,11 @@ crate::door! { base::Role::Directory;
     Quotas {} -> Vec<Quota>, from [];
     /// The bounds that hold for an account.
     QuotaOf { account: Address } -> AccountQuota, from [Mailbox];
+    /// Sets the relay for a scope, or changes it.
+    SetRelay { relay: Relay } -> (), from [];
+    RemoveRelay { scope: RelayScope } -> (), from [];
+    /// Every relay; the one for the whole box first. Of the roles, only the MTA is given the passwords.
+    Relays {} -> Vec<Relay>, from [Mta, Dns, Checks];
     /// Makes a consistent copy of `box.db` beside it.
     TakeSnapshot {} -> Snapshot, from [Backup];
 }

@@ -1,5 +1,6 @@
 //! What may be asked of the MTA: to send the box's own mail, what waits in the queue, and what became of messages.
 
+use super::directory::Relay;
 use base::Address;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -10,6 +11,8 @@ crate::door! { base::Role::Mta;
     Send { from: Address, to: Address } -> (), from [Checks, Backup, Certs];
     /// Sends mail of an account that its Sieve script passes on or writes (the body). Durable when the answer comes.
     SendAs { account: Address, to: Vec<Address>, what: Automatic } -> (), from [Mailbox];
+    /// Tries a relay: connects, speaks TLS, logs in, and leaves. A refusal says in a sentence what does not work.
+    TestRelay { relay: Relay } -> (), from [];
     /// What waits for delivery, oldest first, no more than 1,000 entries.
     Queue {} -> Vec<Waiting>, from [Checks];
     /// What each account has sent in the last day, and which are braked, by address.

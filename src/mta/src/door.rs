@@ -8,6 +8,7 @@ use crate::message::trace::{From, Hop};
 use crate::message::{Message, submitted, with_crlf};
 use crate::queue::entry::Recipient;
 use crate::queue::{Outgoing, new_id};
+use crate::snapshot;
 use base::{Address, Role};
 use std::sync::Arc;
 use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step, What};
@@ -50,6 +51,12 @@ impl<N: Names> Serve for Door<N> {
                 Ok(ask.answer(queued)?.with_body(message))
             }
             Request::ChangeQueue(ask) => ask.answer(self.change_queue(&ask).await?),
+            Request::TakeSnapshot(ask) => {
+                let folder = self.house.paths.queue();
+                let copied = tokio::task::spawn_blocking(move || snapshot::take(&folder)).await;
+                copied.map_err(Refusal::internal)?.map_err(Refusal::internal)?;
+                ask.answer(())
+            }
             Request::Volume(ask) => {
                 let history = self.house.history.clone();
                 let volume = tokio::task::spawn_blocking(move || history.volume()).await;

@@ -24,6 +24,7 @@ mod queue;
 mod rates;
 mod server;
 mod session;
+mod snapshot;
 
 pub use delivery::dane::Tlsa;
 pub use delivery::dns::Dns;

@@ -37,15 +37,87 @@ pub struct BoxConfig {
     pub ipv4: Option<Ipv4Addr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Addr>,
-    /// Address blocklists that the status checks ask.
+    /// Blocklists of addresses: asked about who sends mail here, and by the status checks about the box itself.
     #[serde(default = "default_blocklists", skip_serializing_if = "is_default_blocklists")]
-    pub blocklists: Vec<Domain>,
+    pub blocklists: Vec<Blocklist>,
     /// How many nightly archives are kept.
     #[serde(default = "default_backups_kept", skip_serializing_if = "is_default_backups_kept")]
     pub backups_kept: u16,
     /// Present only in a demo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub demo: Option<DemoOptions>,
+}
+
+/// A DNS blocklist: its zone alone, or `zone` and `weight`. With a key for Spamhaus' Data Query Service the zone is
+/// `<key>.zen.dq.spamhaus.net`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenBlocklist", into = "WrittenBlocklist")]
+pub struct Blocklist {
+    pub zone: Domain,
+    pub weight: Weight,
+}
+
+/// What being on a list means for a stranger's mail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weight {
+    /// It is not taken.
+    #[default]
+    Refuse,
+    /// It counts as odd: it adds to the score, and may have to come again.
+    Weak,
+}
+
+/// The two forms in which a list is written.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenBlocklist {
+    Zone(Domain),
+    Weighed(WeighedBlocklist),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WeighedBlocklist {
+    zone: Domain,
+    #[serde(default)]
+    weight: Weight,
+}
+
+impl From<WrittenBlocklist> for Blocklist {
+    fn from(written: WrittenBlocklist) -> Self {
+        match written {
+            WrittenBlocklist::Zone(zone) => Self { zone, weight: Weight::default() },
+            WrittenBlocklist::Weighed(WeighedBlocklist { zone, weight }) => Self { zone, weight },
+        }
+    }
+}
+
+impl From<Blocklist> for WrittenBlocklist {
+    fn from(Blocklist { zone, weight }: Blocklist) -> Self {
+        match weight {
+            Weight::Refuse => Self::Zone(zone),
+            Weight::Weak => Self::Weighed(WeighedBlocklist { zone, weight }),
+        }
+    }
+}
+
+impl Blocklist {
+    /// The list's name for everybody to see: without the customer's key.
+    pub fn shown(&self) -> String {
+        match self.zone.as_str().split_once('.') {
+            Some((_, list)) if list.ends_with(".dq.spamhaus.net") => list.to_owned(),
+            _ => self.zone.to_string(),
+        }
+    }
+}
+
+impl std::str::FromStr for Blocklist {
+    type Err = crate::NameError;
+
+    fn from_str(zone: &str) -> Result<Self, Self::Err> {
+        Ok(Self { zone: Domain::parse(zone)?, weight: Weight::default() })
+    }
 }
 
 /// Where certificates come from.
@@ -94,10 +166,10 @@ fn default_backups_kept() -> u16 {
 fn is_default_backups_kept(kept: &u16) -> bool {
     *kept == default_backups_kept()
 }
-fn default_blocklists() -> Vec<Domain> {
-    Domain::parse("zen.spamhaus.org").into_iter().collect()
+fn default_blocklists() -> Vec<Blocklist> {
+    "zen.spamhaus.org".parse().into_iter().collect()
 }
-fn is_default_blocklists(lists: &[Domain]) -> bool {
+fn is_default_blocklists(lists: &[Blocklist]) -> bool {
     lists == default_blocklists()
 }
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -174,6 +246,18 @@ mod tests {
         let text = answers().to_yaml().unwrap();
         assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 3, "{text}");
         assert_eq!(BoxConfig::parse(&text).unwrap(), answers());
+    }
+
+    #[test]
+    fn a_blocklist_is_written_plainly_or_with_its_weight() {
+        let text = "email: a@b.org\nhostname: box.b.org\ndns: box\nblocklists:\n- zen.spamhaus.org\n- zone: bl.example.net\n  weight: weak\n";
+        let config = BoxConfig::parse(text).unwrap();
+        let weights: Vec<_> = config.blocklists.iter().map(|list| (list.zone.as_str(), list.weight)).collect();
+        assert_eq!(weights, [("zen.spamhaus.org", Weight::Refuse), ("bl.example.net", Weight::Weak)]);
+        assert_eq!(BoxConfig::parse(&config.to_yaml().unwrap()).unwrap(), config);
+        assert!(BoxConfig::parse(&text.replace("weak", "heavy")).is_err());
+        let with_key: Blocklist = "secretkey.zen.dq.spamhaus.net".parse().unwrap();
+        assert_eq!(with_key.shown(), "zen.dq.spamhaus.net");
     }
 
     #[test]

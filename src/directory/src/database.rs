@@ -6,6 +6,7 @@ mod quota;
 mod relay;
 mod removed;
 mod schema;
+mod sending;
 
 pub use app_passwords::{AppKeys, has_the_form};
 

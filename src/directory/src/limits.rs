@@ -64,3 +64,5 @@ pub const MAX_QUOTA: u64 = i64::MAX as u64;
 pub const MAX_RELAYS: usize = 100;
 /// Octets of a relay's login and of its password (RFC 4616 §2 allows 255 for each).
 pub const MAX_RELAY_LOGIN: usize = 255;
+/// The longest undo window in seconds. Whoever wants longer hands the mail in for later (RFC 4865).
+pub const MAX_UNDO_SECONDS: u32 = 600;

@@ -231,6 +231,8 @@ impl Serve for Directory {
                 ask.answer(self.database().remove_app_password(&ask.account, &ask.name)?)
             }
             Request::MaySend(ask) => ask.answer(self.database().may_send(&ask.account, &ask.sender)?),
+            Request::SendingOf(ask) => ask.answer(self.database().sending_of(&ask.account)?),
+            Request::SetUndoWindow(ask) => ask.answer(self.database().set_undo_window(&ask.account, ask.seconds)?),
             Request::Domains(ask) => ask.answer(self.database().domains()?.into_iter().collect()),
             Request::Accounts(ask) => ask.answer(self.database().accounts()?),
             Request::AddAccount(ask) => {

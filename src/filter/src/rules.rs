@@ -26,7 +26,7 @@ pub struct Facts<'a> {
 
 /// Every rule that has something to say.
 pub fn reasons(facts: &Facts) -> Vec<Reason> {
-    let mut reasons = Vec::new();
+    let mut reasons = facts.ask.notes.clone();
     words(facts, &mut reasons);
     identity(facts, &mut reasons);
     if let Some(message) = facts.message {
@@ -81,10 +81,12 @@ fn identity(facts: &Facts, reasons: &mut Vec<Reason>) {
             None => say(reasons, "unauthenticated", 1.0, "nothing shows that it is from the domain it names"),
         }
     }
-    if identity.reverse_dns == ReverseDns::Missing {
+    // What the MTA has found out itself stands among the reasons already.
+    let noted = |rule: &str| facts.ask.notes.iter().any(|note| note.rule == rule);
+    if identity.reverse_dns == ReverseDns::Missing && !noted("no-reverse-dns") {
         say(reasons, "no-reverse-dns", 1.5, "the sending server's address has no name that leads back to it");
     }
-    if facts.ask.helo.starts_with('[') || !facts.ask.helo.contains('.') {
+    if (facts.ask.helo.starts_with('[') || !facts.ask.helo.contains('.')) && !noted("odd-helo") {
         say(reasons, "odd-helo", 0.5, "the sending server does not greet with a name");
     }
 }

@@ -77,6 +77,7 @@ mod tests {
             sender: Some(Address::parse(sender).unwrap()),
             recipients: vec![],
             tls: true,
+            notes: Vec::new(),
         }
     }
 

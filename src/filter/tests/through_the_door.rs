@@ -67,6 +67,7 @@ fn from_loopback() -> Judge {
         sender: Address::parse("x@peer.org").ok(),
         recipients: vec![],
         tls: true,
+        notes: Vec::new(),
     }
 }
 

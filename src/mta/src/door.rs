@@ -2,6 +2,7 @@
 
 use crate::delivery::names::Names;
 use crate::delivery::remote::Remote;
+use crate::history;
 use crate::house::House;
 use crate::limits;
 use crate::message::trace::{From, Hop};
@@ -11,7 +12,7 @@ use crate::queue::{Outgoing, new_id};
 use crate::snapshot;
 use base::{Address, Role};
 use std::sync::Arc;
-use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step, What};
+use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step, Way, What};
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
@@ -26,7 +27,7 @@ impl<N: Names> Serve for Door<N> {
     async fn answer(&self, _peer: Role, request: Request, body: Vec<u8>) -> Result<Answer, Refusal> {
         match request {
             Request::Send(send) => {
-                self.send(&send, &body).await?;
+                self.house.send(&send, &body).await?;
                 send.answer(())
             }
             Request::SendAs(send) => {
@@ -56,6 +57,16 @@ impl<N: Names> Serve for Door<N> {
                 let copied = tokio::task::spawn_blocking(move || snapshot::take(&folder)).await;
                 copied.map_err(Refusal::internal)?.map_err(Refusal::internal)?;
                 ask.answer(())
+            }
+            Request::Sending(ask) => match &self.house.known {
+                Some(known) => ask.answer(known.sending(self.house.now()).map_err(Refusal::internal)?),
+                None => ask.answer(Vec::new()),
+            },
+            Request::LiftBrake(ask) => {
+                let known = self.house.known.as_ref().ok_or_else(|| busy(&"what was sent is not known just now"))?;
+                let braked = known.lift(&ask.account.account(), self.house.now()).map_err(Refusal::internal)?;
+                tracing::info!("the owner lets {} send again", ask.account);
+                ask.answer(braked)
             }
             Request::Volume(ask) => {
                 let history = self.house.history.clone();
@@ -145,9 +156,11 @@ impl<N: Names> Door<N> {
         message.prepend(&signature);
         Ok(())
     }
+}
 
-    /// Signs and queues a message of the box itself.
-    async fn send(&self, send: &Send, body: &[u8]) -> Result<(), Refusal> {
+impl House {
+    /// Signs and queues a message of the box itself; durable when this returns.
+    pub async fn send(&self, send: &Send, body: &[u8]) -> Result<(), Refusal> {
         let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
         let authors = submitted::authors(&message).map_err(|error| invalid(&error))?;
         if authors.iter().any(|author| *author != send.from) {
@@ -155,12 +168,13 @@ impl<N: Names> Door<N> {
         }
         let (id, now) = (new_id(), base::time::now_unix());
         submitted::complete(&mut message, send.from.domain(), &id, now);
-        let signature = self.house.neighbours.sign(send.from.domain(), &message).await.map_err(away)?;
+        let signature = self.neighbours.sign(send.from.domain(), &message).await.map_err(away)?;
         message.prepend(&signature);
-        let local = self.house.neighbours.is_local(&send.to).await.map_err(away)?;
+        let local = self.neighbours.is_local(&send.to).await.map_err(away)?;
         let recipients = vec![Recipient::new(send.to.clone(), local, now)];
         let outgoing = Outgoing::new(id, Some(send.from.clone()), recipients);
-        self.house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
+        self.history.arrived(history::arrival(&message, &outgoing, Way::Own));
+        self.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
     }
 }
 

@@ -19,18 +19,22 @@ pub mod limits;
 mod memory;
 mod message;
 mod neighbours;
+mod policy;
 mod proto;
 mod queue;
 mod rates;
 mod server;
 mod session;
 mod snapshot;
+mod tuning;
 
 pub use delivery::dane::Tlsa;
 pub use delivery::dns::Dns;
 pub use delivery::names::{Answer, LookupError, Mx, Names};
+pub use policy::lookups::{Answer as LookupAnswer, Lookups, Resolver, Silence};
 pub use queue::clock::Clock;
 pub use queue::schedule::Schedule;
+pub use tuning::Tuning;
 
 use base::tls::Tickets;
 use base::{BoxConfig, Endpoints, HostFacts, Paths};
@@ -65,19 +69,25 @@ pub async fn run(paths: Paths) -> Result<(), MtaError> {
     if let Some(seconds) = config.demo.and_then(|demo| demo.retry_seconds) {
         schedule.first = std::time::Duration::from_secs(seconds.into());
     }
-    run_with(paths, names, schedule).await
+    let lookups = Resolver::new(address).map_err(|error| MtaError::Resolver { address, why: error.to_string() })?;
+    run_tuned(paths, names, schedule, Tuning { lookups: Arc::new(lookups), ..Tuning::default() }).await
 }
 
-/// Runs the role with other sources of names and other waits; tests do.
+/// Runs the role with other sources of names and other waits; tests do. Nothing is asked about clients.
 pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> Result<(), MtaError> {
-    run_by(paths, names, schedule, Clock::default()).await
+    run_tuned(paths, names, schedule, Tuning::default()).await
 }
 
 /// The same with a clock for the queue that can be turned on.
 pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock: Clock) -> Result<(), MtaError> {
+    run_tuned(paths, names, schedule, Tuning { clock, ..Tuning::default() }).await
+}
+
+/// The same with everything that can be turned.
+pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tuning: Tuning) -> Result<(), MtaError> {
     let config = BoxConfig::load(&paths)?;
     let endpoints = Endpoints::of(&config);
-    let queue = queue::Queue::open(paths.queue(), clock.clone(), schedule.rests());
+    let queue = queue::Queue::open(paths.queue(), tuning.clock.clone(), schedule.rests());
     let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
     let history = history::History::open(&paths.queue());
     let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
@@ -89,12 +99,18 @@ pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock:
         neighbours: neighbours::Neighbours::new(&paths),
         queue: Arc::clone(&queue),
         history: history.clone(),
-        memory: memory::Memory::default(),
-        rates: rates::Rates::default(),
+        memory: memory::Memory::of(tuning.memory),
+        owner: config.email.clone(),
+        own_addresses: HostFacts::load(&paths).unwrap_or_default().addresses().collect(),
+        blocklists: config.blocklists.clone().into(),
+        known: house::known(&paths),
+        arrivals: policy::network::Arrivals::default(),
+        tuning,
         automatic: rates::Rates::default(),
     });
+    tokio::spawn(Arc::clone(&house).forget_old());
     open_ports(&paths, &endpoints, &house)?;
-    let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, clock));
+    let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, house.tuning.clock.clone()));
     let runner = queue::runner::Runner {
         queue,
         history,

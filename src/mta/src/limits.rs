@@ -52,8 +52,15 @@ pub const LINGER: Duration = Duration::from_secs(5);
 
 /// Connections on one port at once. Each costs some 100 KB with TLS.
 pub const CONNECTIONS: usize = 200;
-/// Of these, from one network: a /32 of IPv4 or a /64 of IPv6. Large senders open about 20.
+/// Of these, from one address: a /32 of IPv4 or a /64 of IPv6. Large senders open about 20.
 pub const CONNECTIONS_PER_NETWORK: usize = 25;
+/// And from its neighbourhood: a /24 or a /48. Large senders have several servers side by side.
+pub const CONNECTIONS_PER_SITE: usize = 60;
+/// Connections that such a neighbourhood may open in a minute. Two a second is more than any sender of mail for a few
+/// people needs; who guesses addresses or passwords opens hundreds.
+pub const CONNECTIONS_PER_MINUTE: u32 = 120;
+/// Neighbourhoods whose connections are counted; a hundred octets each.
+pub const NETWORKS_REMEMBERED: usize = 20_000;
 /// Commands in one connection. A full transaction of 100 recipients takes 104.
 pub const COMMANDS: usize = 10_000;
 /// Commands in a row that bring no mail on the way (NOOP, RSET, VRFY, HELP, EHLO). Postfix's junk limit is 100.
@@ -72,10 +79,46 @@ pub const FAILED_LOGIN_PAUSE: Duration = Duration::from_secs(1);
 /// send in the same flight as the end of the TCP handshake, so a moment is enough to see them.
 pub const EARLY_TALKER_WAIT: Duration = Duration::from_millis(20);
 
+// --- What is held against strangers ----------------------------------------------------------------------------------
+
+/// All look-ups about a client together. They begin when it connects, and most are there before it has said hello.
+pub const GUEST_WITHIN: Duration = Duration::from_secs(3);
+/// Names of one address that are followed back.
+pub const NAMES_OF_ADDRESS: usize = 5;
+/// What being on a weak list adds to the score; 5 is junk.
+pub const WEAK_LIST_SCORE: f32 = 2.0;
+/// The score from which mail of a network that has never sent before is asked to come again: short of junk, and above
+/// what a small server without DKIM gets.
+pub const GREY_SCORE: f32 = 3.0;
+/// What greylisting waits for. Servers try again after five to thirty minutes (RFC 5321 §4.5.4.1); programs that send
+/// once and never again do not.
+pub const GREY_WAIT: Duration = Duration::from_secs(300);
+/// When a first try is forgotten.
+pub const GREY_FORGOTTEN: Duration = Duration::from_secs(86_400);
+/// How long a network is known after its last mail: a monthly newsletter comes back within it.
+pub const NETWORK_KNOWN: Duration = Duration::from_secs(35 * 86_400);
+/// How long it is remembered whom our users have written to.
+pub const CORRESPONDENT_KEPT: Duration = Duration::from_secs(2 * 365 * 86_400);
+/// What is remembered at most of each; some 100 octets each on disk.
+pub const CORRESPONDENTS: i64 = 200_000;
+pub const NETWORKS_KNOWN: i64 = 100_000;
+pub const GREY_ENTRIES: i64 = 50_000;
+/// How long a question to `known.db` waits for another that writes.
+pub const KNOWN_WITHIN: Duration = Duration::from_secs(2);
+/// How often what is old is forgotten.
+pub const KNOWN_PURGE_EVERY: Duration = Duration::from_secs(3_600);
+
 // --- What an account may send ----------------------------------------------------------------------------------------
 
-/// Messages per account and hour. A person writes fewer; a stolen password sends thousands.
+/// Messages per account, in an hour and in a day. A person writes fewer; a stolen password sends thousands.
 pub const MESSAGES_PER_HOUR: u32 = 300;
+pub const MESSAGES_PER_DAY: u32 = 1_500;
+/// Recipients per account that it has never written to before. An invitation to a wedding has fewer; a spammer's list
+/// has hardly any others.
+pub const NEW_RECIPIENTS_PER_HOUR: u32 = 200;
+pub const NEW_RECIPIENTS_PER_DAY: u32 = 500;
+pub const HOUR: Duration = Duration::from_secs(3_600);
+pub const DAY: Duration = Duration::from_secs(86_400);
 /// Recipients per account and day. Gmail's own limit for a person's account is 2,000.
 pub const RECIPIENTS_PER_DAY: u32 = 2_000;
 

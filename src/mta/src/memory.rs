@@ -21,11 +21,16 @@ pub struct Share {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(limits::MEMORY / UNIT)))
+        Self::of(limits::MEMORY)
     }
 }
 
 impl Memory {
+    /// A budget of so many octets.
+    pub fn of(octets: usize) -> Self {
+        Self(Arc::new(Semaphore::new(octets / UNIT)))
+    }
+
     pub fn share(&self) -> Share {
         Share { budget: self.clone(), permits: Vec::new(), held: 0 }
     }

@@ -5,7 +5,7 @@ use base::{Address, Domain, Paths};
 use std::net::IpAddr;
 use wire::directory::{
     Authenticate, Login, MaySend, Resolution, Resolve, ScramChallenge, ScramLogin, ScramOffered, ScramParameters,
-    ScramVerify, Service,
+    ScramVerify, SendingOf, Service,
 };
 use wire::filter::{Judge, Sign, Verdict};
 use wire::mailbox::{Room, RoomFor};
@@ -65,6 +65,11 @@ impl Neighbours {
     ) -> Result<ScramLogin, WireError> {
         let service = Service::Submission;
         self.client.ask(&ScramVerify { login, auth_message, client_proof, service, client }).await
+    }
+
+    /// For how many seconds an account's mail is kept back.
+    pub async fn undo_window(&self, account: &Address) -> Result<u32, WireError> {
+        Ok(self.client.ask(&SendingOf { account: account.clone() }).await?.undo_seconds)
     }
 
     pub async fn may_send(&self, account: &Address, sender: &Address) -> Result<bool, WireError> {

@@ -1,4 +1,5 @@
-//! How much one account may send, so that a stolen password does little harm before somebody notices.
+//! How much the scripts of one account may send, so that a flood of mail in does not become one of mail out. What people
+//! send themselves is bounded by [`crate::policy::sending`].
 //!
 //! Two buckets per account that refill with time: messages and recipients. Kept in memory: a restart forgives.
 

@@ -225,7 +225,7 @@ async fn outbound(resolver: &TokioResolver) -> Option<Finding> {
 
 async fn blocklists(resolver: &TokioResolver, config: &BoxConfig, host: &HostFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for list in &config.blocklists {
+    for list in config.blocklists.iter().map(|list| &list.zone) {
         // The list's own servers are asked: a provider's resolver is refused by them, and its answer means nothing.
         let Some(direct) = authority(resolver, list).await else { continue };
         for address in host.addresses() {

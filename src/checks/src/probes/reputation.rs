@@ -108,7 +108,8 @@ pub async fn blocklists(world: &World, family: Family) -> Finding {
     };
     let reversed = names::reversed(address);
     let entry = |list: &Domain| (address.to_string(), format!("{reversed}.{list}"), list.clone());
-    ask_lists(world, world.config.blocklists.iter().map(entry).collect()).await
+    let lists = world.config.blocklists.iter().map(|list| &list.zone);
+    ask_lists(world, lists.map(entry).collect()).await
 }
 
 pub async fn domain_blocklists(world: &World, lists: &[Domain]) -> Finding {

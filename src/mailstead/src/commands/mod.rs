@@ -13,6 +13,7 @@ pub mod relay;
 pub mod release;
 pub mod restore;
 pub mod run;
+pub mod sending;
 pub mod setup;
 pub mod status;
 pub mod trace;

@@ -44,6 +44,12 @@ enum Command {
         password_file: Option<PathBuf>,
     },
     AppPassword(AppPassword),
+    /// Keep an account's outgoing mail back for some seconds, so that it can still be taken back: 600 at most, 0 for not
+    /// at all. `mailstead queue remove` takes a message back.
+    UndoWindow {
+        address: Address,
+        seconds: u32,
+    },
     /// Remove an account. For 30 days `mailstead undelete ADDRESS` brings it back with its mail.
     Remove {
         address: Address,
@@ -72,6 +78,14 @@ impl User {
                 client.ask(&directory::SetPassword { account: address, password: password.clone() }).await?;
                 if generated {
                     say!("Password: {}", password.expose());
+                }
+            }
+            Command::UndoWindow { address, seconds } => {
+                let account = address.account();
+                client.ask(&directory::SetUndoWindow { account: account.clone(), seconds }).await?;
+                match seconds {
+                    0 => say!("Mail of {account} leaves at once."),
+                    _ => say!("Mail of {account} is kept back for {seconds} seconds before it leaves."),
                 }
             }
             Command::AppPassword(command) => command.run(&client).await?,

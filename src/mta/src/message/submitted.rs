@@ -1,6 +1,6 @@
 //! What a submission server checks and mends in its own users' mail (RFC 6409 §6 and §8).
 
-use super::Message;
+use super::{Field, Message};
 use base::{Address, Domain};
 use mail_parser::MessageParser;
 
@@ -37,11 +37,30 @@ pub fn authors(message: &Message) -> Result<Vec<Address>, AuthorError> {
     if from_is_named { Ok(authors) } else { Err(AuthorError::Unreadable) }
 }
 
-/// Removes Bcc (RFC 5322 §3.6.3: it must not reach anyone) and fields that only the box itself writes, and adds Date
-/// and Message-ID where they are missing.
+/// Fields in which programs and web mail tell where somebody sits, and with what: nobody's business.
+const REVEALING: [&str; 14] = [
+    "User-Agent",
+    "X-Mailer",
+    "X-MimeOLE",
+    "X-Originating-IP",
+    "X-Originating-Client",
+    "X-Originating-Email",
+    "X-Source-IP",
+    "X-Sender-IP",
+    "X-Client-IP",
+    "X-Real-IP",
+    "X-Forwarded-For",
+    "X-Remote-IP",
+    "X-Ms-Exchange-Organization-OriginalClientIPAddress",
+    "X-Authenticated-Sender",
+];
+
+/// Removes Bcc (RFC 5322 §3.6.3: it must not reach anyone), what reveals the client, and fields that only the box itself
+/// writes, and adds Date and Message-ID where they are missing.
 pub fn complete(message: &mut Message, domain: &Domain, id: &str, now: u64) {
     let ours = |name: &str| name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("X-Mailstead-"));
-    message.retain(|field| !field.is("Bcc") && !field.is("Return-Path") && !ours(field.name));
+    let reveals = |field: &Field<'_>| REVEALING.iter().any(|name| field.is(name));
+    message.retain(|field| !field.is("Bcc") && !field.is("Return-Path") && !ours(field.name) && !reveals(field));
     let mut missing = String::new();
     if !message.fields().any(|field| field.is("Date")) {
         missing.push_str(&format!("Date: {}\r\n", base::time::rfc5322(now)));
@@ -77,6 +96,18 @@ mod tests {
         assert_eq!(names("From: a@b.org\r\nfrom : c@d.org\r\n\r\n"), Err(AuthorError::Several));
         assert_eq!(names("From: nobody\r\n\r\n"), Err(AuthorError::Unreadable));
         assert_eq!(names("From:\r\n\r\n"), Err(AuthorError::Unreadable));
+    }
+
+    #[test]
+    fn nobody_learns_where_somebody_sits_and_with_what_program() {
+        let mut it = message(
+            "From: a@b.org\r\nUser-Agent: K-9\r\nX-MAILER: Apple Mail\r\nX-Originating-IP:\r\n [192.0.2.9]\r\nDate: x\r\nMessage-ID: <y>\r\n\r\nhi\r\n",
+        );
+        complete(&mut it, &Domain::parse("b.org").unwrap(), "id", 0);
+        assert_eq!(
+            String::from_utf8(it.into_bytes()).unwrap(),
+            "From: a@b.org\r\nDate: x\r\nMessage-ID: <y>\r\n\r\nhi\r\n"
+        );
     }
 
     #[test]

@@ -4,6 +4,8 @@ use super::Port;
 use crate::channel::{Channel, Io};
 use crate::house::House;
 use crate::limits;
+use crate::policy::Place;
+use crate::proto::Reply;
 use crate::proto::dot::{DotError, DotReader, Taken};
 use crate::session::{Kind, Next, Received, Session, replies};
 use bytes::Buf;
@@ -14,8 +16,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Holds a conversation from greeting to goodbye.
-pub async fn hold(stream: TcpStream, client: IpAddr, port: Port, house: Arc<House>) {
-    let conversation = timeout(limits::CONNECTION_WITHIN, converse(stream, client, port, house)).await;
+pub async fn hold(stream: TcpStream, client: IpAddr, place: Place, port: Port, house: Arc<House>) {
+    let session = Session::new(house, port.kind, client);
+    if let Err(refusal) = session.place(place) {
+        turn_away(&stream, &port, &refusal);
+        return;
+    }
+    let conversation = timeout(limits::CONNECTION_WITHIN, converse(stream, port, session)).await;
     match conversation {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("{client} went away: {error}"),
@@ -23,19 +30,28 @@ pub async fn hold(stream: TcpStream, client: IpAddr, port: Port, house: Arc<Hous
     }
 }
 
-async fn converse(stream: TcpStream, client: IpAddr, port: Port, house: Arc<House>) -> io::Result<()> {
+/// No waiting for a peer that is too much already: the few octets fit the socket's buffer.
+fn turn_away(stream: &TcpStream, port: &Port, refusal: &Reply) {
+    if !port.implicit_tls {
+        let mut reply = Vec::new();
+        refusal.write(&mut reply);
+        let _ = stream.try_write(&reply);
+    }
+}
+
+async fn converse(stream: TcpStream, port: Port, mut session: Session) -> io::Result<()> {
     // Replies are small and the peer waits for each.
     stream.set_nodelay(true)?;
-    let mut session = Session::new(house.clone(), port.kind, client);
+    let house = session.house();
     let mut channel = if port.implicit_tls {
         let (channel, how, binding) = handshake(Box::new(stream), &port).await?;
         session.secured(how, binding);
         channel
     } else {
-        if port.kind == Kind::Inbound && speaks_first(&stream).await {
-            tracing::info!("{client} spoke before the greeting; refused");
+        let early = port.kind == Kind::Inbound && speaks_first(&stream).await;
+        if let Err(refusal) = session.arrived(early) {
             let mut channel = Channel::new(stream);
-            replies::TALKS_EARLY.reply().write(channel.output());
+            refusal.write(channel.output());
             channel.close().await;
             return Ok(());
         }
@@ -46,15 +62,18 @@ async fn converse(stream: TcpStream, client: IpAddr, port: Port, house: Arc<Hous
         if !channel.has_line() {
             channel.flush(limits::WRITE_WITHIN).await?;
         }
-        let mut next = match channel.line(limits::COMMAND_LINE, limits::COMMAND_WITHIN).await {
+        let mut next = match channel.line(limits::COMMAND_LINE, house.tuning.command_within).await {
             Ok(Some(line)) => session.line(line).await,
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Next::Close(replies::SILENT.reply()),
             Err(error) => return Err(error),
         };
         if let Next::Chunk { octets } = next {
-            next = match timeout(limits::MESSAGE_WITHIN, chunk(&mut channel, &mut session, octets)).await {
+            next = match timeout(house.tuning.message_within, chunk(&mut channel, &mut session, octets)).await {
                 Ok(Ok(())) => session.chunk().await,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                    Next::Close(replies::MESSAGE_TOO_SLOW.reply())
+                }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => Next::Close(replies::MESSAGE_TOO_SLOW.reply()),
             };
@@ -62,9 +81,12 @@ async fn converse(stream: TcpStream, client: IpAddr, port: Port, house: Arc<Hous
         if let Next::Data(reply) = next {
             reply.write(channel.output());
             channel.flush(limits::WRITE_WITHIN).await?;
-            next = match timeout(limits::MESSAGE_WITHIN, collect(&mut channel, &house)).await {
+            next = match timeout(house.tuning.message_within, collect(&mut channel, &house)).await {
                 Ok(Ok(Ok(received))) => session.message(received).await,
                 Ok(Ok(Err(error))) => session.broken_message(error),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                    Next::Close(replies::MESSAGE_TOO_SLOW.reply())
+                }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => Next::Close(replies::MESSAGE_TOO_SLOW.reply()),
             };
@@ -115,7 +137,7 @@ async fn chunk(channel: &mut Channel, session: &mut Session, octets: u64) -> io:
         if channel.input.is_empty() {
             // A peer that waits for the replies to what it sent before gets them now.
             channel.flush(limits::WRITE_WITHIN).await?;
-            if !channel.fill(limits::DATA_BLOCK_WITHIN).await? {
+            if !channel.fill(session.house().tuning.piece_within).await? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -158,7 +180,7 @@ async fn collect(channel: &mut Channel, house: &House) -> io::Result<Result<Rece
         if total > 4 * limits::MESSAGE {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without end"));
         }
-        if !channel.fill(limits::DATA_BLOCK_WITHIN).await? {
+        if !channel.fill(house.tuning.piece_within).await? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }

@@ -4,11 +4,12 @@ mod conversation;
 mod slots;
 
 use crate::house::House;
-use crate::session::{Kind, replies};
+use crate::policy::Place;
+use crate::session::Kind;
 use rustls::ServerConfig;
 use slots::Slots;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 /// How TLS is spoken at a port.
@@ -34,22 +35,15 @@ pub async fn serve(listener: TcpListener, port: Port, house: Arc<House>) {
             }
         };
         let (port, house) = (port.clone(), Arc::clone(&house));
-        match slots.take(client) {
-            Some(slot) => {
-                tokio::spawn(async move {
-                    conversation::hold(stream, client, port, house).await;
-                    drop(slot);
-                });
-            }
-            None => {
-                tracing::info!("too many connections; {client} is turned away");
-                if !port.implicit_tls {
-                    // No waiting for a peer that is too much already: the few octets fit the socket's buffer.
-                    let mut reply = Vec::new();
-                    replies::TOO_MANY_CONNECTIONS.reply().write(&mut reply);
-                    let _ = stream.try_write(&reply);
-                }
-            }
-        }
+        let slot = slots.take(client);
+        let place = match &slot {
+            None => Place::Taken,
+            Some(_) if house.is_stranger(client) && !house.arrivals.count(client, Instant::now()) => Place::TooFast,
+            Some(_) => Place::Free,
+        };
+        tokio::spawn(async move {
+            conversation::hold(stream, client, place, port, house).await;
+            drop(slot);
+        });
     }
 }

@@ -1,8 +1,10 @@
-//! How many connections there are, in all and from each network.
+//! How many connections there are: in all, from each peer, and from each neighbourhood.
 
 use crate::limits;
+use crate::policy::network::{peer, site};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts connections. Cheap to clone.
@@ -12,36 +14,33 @@ pub struct Slots(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    networks: HashMap<IpAddr, usize>,
+    peers: HashMap<IpAddr, usize>,
+    sites: HashMap<IpAddr, usize>,
 }
 
 /// One connection's place, given back when dropped.
 #[derive(Debug)]
 pub struct Slot {
     slots: Slots,
-    network: IpAddr,
-}
-
-/// What counts as one peer: an IPv4 address, or an IPv6 /64, which is what one customer is given.
-fn network(client: IpAddr) -> IpAddr {
-    match client {
-        IpAddr::V4(_) => client,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
-    }
+    client: IpAddr,
 }
 
 impl Slots {
     /// A place for a connection from `client`, if there is one.
     pub fn take(&self, client: IpAddr) -> Option<Slot> {
-        let network = network(client);
+        let (peer, site) = (peer(client), site(client));
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = counts.networks.get(&network).copied().unwrap_or(0);
-        if counts.all >= limits::CONNECTIONS || there >= limits::CONNECTIONS_PER_NETWORK {
+        let there = |of: &HashMap<IpAddr, usize>, who| of.get(&who).copied().unwrap_or(0);
+        if counts.all >= limits::CONNECTIONS
+            || there(&counts.peers, peer) >= limits::CONNECTIONS_PER_NETWORK
+            || there(&counts.sites, site) >= limits::CONNECTIONS_PER_SITE
+        {
             return None;
         }
         counts.all += 1;
-        counts.networks.insert(network, there + 1);
-        Some(Slot { slots: self.clone(), network })
+        *counts.peers.entry(peer).or_default() += 1;
+        *counts.sites.entry(site).or_default() += 1;
+        Some(Slot { slots: self.clone(), client })
     }
 }
 
@@ -49,18 +48,22 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.slots.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all = counts.all.saturating_sub(1);
-        match counts.networks.get_mut(&self.network) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                counts.networks.remove(&self.network);
-            }
-        }
+        less(&mut counts.peers, peer(self.client));
+        less(&mut counts.sites, site(self.client));
+    }
+}
+
+fn less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, who: K) {
+    match counts.get_mut(&who) {
+        Some(count) if *count > 1 => *count -= 1,
+        _ => drop(counts.remove(&who)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     #[test]
     fn one_network_cannot_take_every_place() {
@@ -72,6 +75,15 @@ mod tests {
         let other = IpAddr::from([192, 0, 2, 1]);
         assert!(slots.take(other).is_some());
         drop(held);
-        assert!(slots.0.lock().unwrap().networks.is_empty());
+        let counts = slots.0.lock().unwrap();
+        assert!(counts.peers.is_empty() && counts.sites.is_empty());
+    }
+
+    #[test]
+    fn a_neighbourhood_has_its_bound_as_well() {
+        let slots = Slots::default();
+        let held: Vec<_> = (0..=255).filter_map(|last| slots.take(IpAddr::from([192, 0, 2, last]))).collect();
+        assert_eq!(held.len(), limits::CONNECTIONS_PER_SITE);
+        assert!(slots.take(IpAddr::from([192, 0, 3, 1])).is_some());
     }
 }

@@ -38,13 +38,13 @@ impl Chunks {
 }
 
 impl Session {
-    pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Next {
+    pub(super) async fn bdat(&mut self, octets: u64, last: bool) -> Next {
         // So much is not even read to be thrown away.
         if octets > 4 * limits::MESSAGE as u64 {
             self.forget();
             return Next::Close(too_large());
         }
-        let refusal = self.refuse_chunk(octets);
+        let refusal = self.refuse_chunk(octets).await;
         if refusal.is_some() {
             self.forget();
         } else {
@@ -54,7 +54,7 @@ impl Session {
         Next::Chunk { octets }
     }
 
-    fn refuse_chunk(&mut self, octets: u64) -> Option<Reply> {
+    async fn refuse_chunk(&mut self, octets: u64) -> Option<Reply> {
         let Some(envelope) = &self.envelope else { return Some(out_of_order("MAIL comes first")) };
         if envelope.recipients.is_empty() {
             return Some(replies::NO_RECIPIENTS.reply());
@@ -64,7 +64,7 @@ impl Session {
             return Some(too_large());
         }
         if !self.chunks.begun
-            && let Some(refusal) = self.braked()
+            && let Some(refusal) = self.braked().await
         {
             return Some(refusal);
         }

@@ -60,6 +60,12 @@ impl Session {
         if mail.size.is_some_and(|size| size > limits::MESSAGE as u64) {
             return too_large();
         }
+        if let Err(refusal) = self.introduced() {
+            return refusal;
+        }
+        if let Err(refusal) = self.house.check_disk(mail.size.unwrap_or_default()) {
+            return refusal;
+        }
         if let (Some(account), Some(sender)) = (&self.account, &mail.sender) {
             match self.house.neighbours.may_send(account, sender).await {
                 Ok(true) => {}
@@ -81,7 +87,7 @@ impl Session {
         let unknown =
             |name: &str| Some(replies::UNKNOWN_PARAMETER.with(&[&format!("parameter not recognised: {name}")]));
         let longest = limits::FUTURE_RELEASE.as_secs();
-        let now = base::time::now_unix();
+        let now = self.house.now();
         match mail {
             MailFrom { require_tls: true, .. } if self.tls.is_none() => unknown("REQUIRETLS, which stands inside TLS"),
             MailFrom { release: Some(_), .. } if self.kind != Kind::Submission => unknown("HOLDFOR and HOLDUNTIL"),
@@ -120,6 +126,9 @@ impl Session {
         }
         if envelope.recipients.len() >= limits::RECIPIENTS {
             return Next::Say(replies::TOO_MANY_RECIPIENTS.reply());
+        }
+        if let Err(refusal) = self.welcome(&address).await {
+            return Next::Say(refusal);
         }
         let local = match self.house.neighbours.resolve(&address).await {
             Ok(Resolution::Accounts(accounts)) => {

@@ -36,6 +36,9 @@ impl Session {
             tracing::info!("{id}: from {} at {} refused: {}", shown(&envelope.sender), self.client, reply.words());
             return self.turned_away(arrival, reply);
         }
+        if let Some(reply) = self.greylisted(&envelope, &verdict, &bytes).await {
+            return self.turned_away(arrival, reply);
+        }
         let message = match self.made_fit(&envelope, bytes) {
             Ok(mut message) => {
                 trace::distrust(&mut message, &self.house.hostname);
@@ -61,13 +64,14 @@ impl Session {
         Message::received(fit(envelope, bytes)?).map_err(malformed)
     }
 
-    async fn judge(&self, envelope: &Envelope, bytes: &[u8]) -> Result<Verdict, Reply> {
+    async fn judge(&mut self, envelope: &Envelope, bytes: &[u8]) -> Result<Verdict, Reply> {
         let question = Judge {
             client: self.client,
             helo: self.hello.as_ref().map(|hello| hello.name.clone()).unwrap_or_default(),
             sender: envelope.sender.clone(),
             recipients: envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
             tls: self.tls.is_some(),
+            notes: self.notes().await,
         };
         self.house.neighbours.judge(&question, bytes).await.map_err(|error| not_now(&error))
     }
@@ -86,7 +90,7 @@ impl Session {
             tls: self.tls.as_deref(),
             id,
             recipient,
-            at: base::time::now_unix(),
+            at: self.house.now(),
         };
         format!("{}{}", hop.field(), verdict_fields(verdict))
     }
@@ -135,7 +139,7 @@ impl Session {
     /// Some have it and some do not, and one reply must do for all. It is ours now: what failed for a passing reason
     /// is tried again, and what failed for good is reported by the queue, after one more try.
     async fn queue_rest(&self, id: String, envelope: &Envelope, rest: Vec<Addressee>, message: Message) -> Reply {
-        let now = base::time::now_unix();
+        let now = self.house.now();
         let recipients = rest.iter().map(|to| to.in_queue(now)).collect();
         let outgoing = Outgoing {
             judged: true,

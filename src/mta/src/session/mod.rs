@@ -3,6 +3,7 @@
 //! The order of things is RFC 5321 §4.1.4: hello, then any number of MAIL, RCPT…, DATA or BDAT…. Submission (RFC 6409) puts
 //! STARTTLS and AUTH before MAIL. [`Session::command`] is the whole protocol in one `match`.
 
+mod braked;
 mod capability;
 mod chunks;
 mod envelope;
@@ -10,11 +11,13 @@ mod inbound;
 mod login;
 mod outbound;
 pub mod replies;
+mod stranger;
 mod told;
 
 use crate::house::House;
 use crate::limits;
 use crate::memory::Share;
+use crate::policy::guest::Guest;
 use crate::proto::dot::DotError;
 use crate::proto::envelope::Body;
 use crate::proto::line::Line;
@@ -88,6 +91,8 @@ pub struct Session {
     offer: Offer,
     /// The recipient that is being asked for, for the history.
     asked_for: Option<Address>,
+    /// What the DNS knows of the client.
+    guest: Guest,
     counts: Counts,
 }
 
@@ -115,12 +120,17 @@ impl Session {
             exchange: None,
             offer: Offer::default(),
             asked_for: None,
+            guest: Guest::default(),
             counts: Counts::default(),
         }
     }
 
     pub fn greeting(&self) -> Reply {
         replies::GREETING.with(&[&self.house.hostname])
+    }
+
+    pub fn house(&self) -> Arc<House> {
+        Arc::clone(&self.house)
     }
 
     /// Takes note of TLS. After STARTTLS all that was said before is forgotten (RFC 3207 §4.2).
@@ -173,7 +183,7 @@ impl Session {
             Command::Mail(mail) => Next::Say(self.mail(mail).await),
             Command::Rcpt(rcpt) => self.rcpt(rcpt).await,
             Command::Data => self.data().await,
-            Command::Bdat { octets, last } => self.bdat(octets, last),
+            Command::Bdat { octets, last } => self.bdat(octets, last).await,
             Command::Rset => {
                 self.forget();
                 Next::Say(replies::RESET.reply())
@@ -237,7 +247,7 @@ impl Session {
             self.offer.scram = self.house.neighbours.scram_offered().await;
         }
         let mut lines = vec![greeting];
-        lines.extend(self.capabilities(base::time::now_unix()));
+        lines.extend(self.capabilities(self.house.now()));
         Next::Say(Reply::many(250, lines))
     }
 
@@ -259,17 +269,10 @@ impl Session {
         if envelope.recipients.is_empty() {
             return Next::Say(replies::NO_RECIPIENTS.reply());
         }
-        if let Some(refusal) = self.braked() {
+        if let Some(refusal) = self.braked().await {
             return Next::Say(refusal);
         }
         Next::Data(replies::SEND_DATA.reply())
-    }
-
-    /// Refuses what goes beyond what an account may send.
-    fn braked(&self) -> Option<Reply> {
-        let (account, envelope) = (self.account.as_ref()?, self.envelope.as_ref()?);
-        let allowed = self.house.rates.take(account, envelope.recipients.len(), std::time::Instant::now());
-        (!allowed).then(|| replies::BRAKED.with(&[&"you have sent very much lately; try again in an hour"]))
     }
 
     /// Closes on a peer that makes one mistake after another.

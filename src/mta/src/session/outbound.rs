@@ -22,8 +22,12 @@ impl Session {
                 return refusal;
             }
         };
-        let now = base::time::now_unix();
-        let due = envelope.release.map_or(now, |release| release.at(now));
+        let now = self.house.now();
+        let undo = match self.house.neighbours.undo_window(&account).await {
+            Ok(seconds) => u64::from(seconds),
+            Err(error) => return not_now(&error),
+        };
+        let due = envelope.release.map_or(now, |release| release.at(now)).max(now + undo);
         let arrival = self.arrival(&id, &envelope, &message.head, message.size() as u64);
         let outgoing = Outgoing {
             account: Some(account.clone()),
@@ -38,6 +42,7 @@ impl Session {
         match self.house.queue.add(outgoing, Arc::new(message)).await {
             Ok(()) => {
                 tracing::info!("{id}: queued for {account}");
+                self.wrote_to(&account, &envelope);
                 self.house.history.arrived(arrival);
                 let words = match due > now {
                     true => format!("it is in the queue, to leave at {}", base::time::readable(due)),
@@ -47,6 +52,15 @@ impl Session {
                 replies::QUEUED.with(&[&id])
             }
             Err(error) => self.turned_away(arrival, no_room(&error)),
+        }
+    }
+
+    /// Remembers whom our users write to: their answers are welcome.
+    fn wrote_to(&self, account: &Address, envelope: &Envelope) {
+        let Some(known) = &self.house.known else { return };
+        let recipients: Vec<_> = envelope.recipients.iter().map(|to| to.address.clone()).collect();
+        if let Err(error) = known.wrote_to(account, &recipients, self.house.now()) {
+            tracing::warn!("whom {account} has written to cannot be noted: {error}");
         }
     }
 
@@ -60,7 +74,7 @@ impl Session {
     ) -> Result<Message, Reply> {
         let mut message = Message::received(fit(envelope, bytes)?).map_err(malformed)?;
         let author = self.author(account, &message).await?;
-        let now = base::time::now_unix();
+        let now = self.house.now();
         submitted::complete(&mut message, author.domain(), id, now);
         let signature = self.house.neighbours.sign(author.domain(), &message).await.map_err(|error| not_now(&error))?;
         message.prepend(&signature);
@@ -104,5 +118,17 @@ fn no_room(error: &QueueError) -> Reply {
     match error {
         QueueError::Full | QueueError::DiskFull => replies::QUEUE_FULL.with(&[error]),
         QueueError::Io(_) => replies::QUEUE_NOT_NOW.reply(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// # Shows: QUEUE_FULL
+    #[test]
+    fn a_full_queue_is_told_as_such() {
+        let reply = no_room(&QueueError::Full);
+        assert_eq!(reply.words(), "452 4.3.1 the queue is full; try again later");
     }
 }

@@ -130,3 +130,59 @@ replies! {
     LOOP = 554 "5.4.6" "{}";
     UNKNOWN_PARAMETER = 555 "5.5.4" "{}";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+
+    fn read(folder: PathBuf, ending: &str) -> Vec<String> {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.extension().is_some_and(|extension| extension == ending));
+        files.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    }
+
+    /// Whether a line that is expected in a transcript is this reply.
+    fn is_shown(said: &Said, line: &str) -> bool {
+        let space = if said.enhanced.is_empty() { "" } else { " " };
+        let Some(mut rest) = line.strip_prefix(&format!("S: {} {}{space}", said.code, said.enhanced)) else {
+            return false;
+        };
+        let mut fixed = said.words.split("{}");
+        // Words that are all filled in have to be named.
+        if !said.words.split("{}").any(|part| part.len() > 2) || !rest.starts_with(fixed.next().unwrap_or_default()) {
+            return false;
+        }
+        fixed.all(|part| rest.find(part).map(|at| rest = &rest[at + part.len()..]).is_some())
+    }
+
+    #[test]
+    fn every_reply_is_shown_in_a_transcript() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let transcripts = read(here.join("../../tests/smtp"), "session");
+        let named = |name: &str, text: &String| {
+            let shows =
+                text.lines().filter_map(|line| line.trim().trim_start_matches("/// ").strip_prefix("# Shows: "));
+            shows.flat_map(|names| names.split([',', ' '])).any(|shown| shown == name)
+        };
+        let mut tests = read(here.join("tests/mta"), "rs");
+        tests.extend(read(here.join("src/session"), "rs"));
+        let shown = |name: &str, said: &Said| {
+            transcripts.iter().any(|text| text.lines().any(|line| is_shown(said, line)))
+                || transcripts.iter().chain(&tests).any(|text| named(name, text))
+        };
+        let missing: Vec<_> = ALL.iter().filter(|(name, said)| !shown(name, said)).map(|(name, _)| *name).collect();
+        assert!(missing.is_empty(), "no transcript shows {missing:?}");
+    }
+
+    #[test]
+    fn no_reply_is_given_that_is_not_in_the_table() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let elsewhere = "Reply::new(";
+        for folder in ["src/session", "src/server", "src/policy"] {
+            for text in read(here.join(folder), "rs").iter().filter(|text| !text.contains("macro_rules! replies")) {
+                assert!(!text.contains(elsewhere), "{folder} has a reply of its own");
+            }
+        }
+    }
+}

@@ -90,7 +90,30 @@ impl House {
         self.await_sockets(&[(Role::Mta, "mta")]).await;
     }
 
+    /// The same with all that can be turned.
+    pub async fn run(&self, schedule: Schedule, tuning: mta::Tuning) {
+        let paths = self.paths.clone();
+        tokio::spawn(async move { mta::run_tuned(paths, Table, schedule, tuning).await.unwrap() });
+        self.await_sockets(&[(Role::Mta, "mta")]).await;
+    }
+
+    /// Adds a blocklist that weighs little to the box's configuration.
+    pub fn use_blocklist(&self, zone: &str) {
+        let mut config = BoxConfig::load(&self.paths).unwrap();
+        let zone = Domain::parse(zone).unwrap();
+        config.blocklists.push(base::config::Blocklist { zone, weight: base::config::Weight::Weak });
+        config.save(&self.paths).unwrap();
+    }
+
+    /// From here on the queue cannot be written.
+    pub fn break_queue(&self) {
+        let queue = rusqlite::Connection::open(self.paths.queue().join("queue.db")).unwrap();
+        queue.execute_batch("DROP TABLE content; DROP TABLE entry;").unwrap();
+    }
+
     fn start_neighbours(&self) {
+        let paths = self.paths.clone();
+        tokio::spawn(async move { wire::serve(&paths, Arc::new(Mailbox)).await });
         let paths = self.paths.clone();
         tokio::spawn(async move { wire::serve(&paths, Arc::new(Directory)).await });
         let paths = self.paths.clone();
@@ -195,7 +218,7 @@ impl Serve for Directory {
                 let account = ask.address.account();
                 ask.answer(match (account.domain().as_str(), account.local()) {
                     ("example.org", "away") => return Err(Refusal::new(Kind::Busy, "away")),
-                    ("example.org", "ann" | "bob" | "slow" | "full" | "postmaster") => {
+                    ("example.org", "ann" | "bob" | "slow" | "full" | "stuffed" | "nearly" | "postmaster") => {
                         Resolution::Accounts(vec![account])
                     }
                     ("example.org", _) => Resolution::Unknown,
@@ -205,10 +228,41 @@ impl Serve for Directory {
             directory::Request::Relays(ask) => ask.answer(Vec::new()),
             directory::Request::Authenticate(ask) => ask.answer(match (ask.login.as_str(), ask.password.expose()) {
                 ("ann@example.org", "secret") => Login::Granted { account: address("ann@example.org"), admin: true },
+                ("bob@example.org", "secret") => Login::Granted { account: address("bob@example.org"), admin: false },
                 ("many@example.org", _) => Login::Throttled { retry_after_seconds: 60 },
+                ("away@example.org", _) => return Err(Refusal::new(Kind::Busy, "away")),
                 _ => Login::Denied,
             }),
             directory::Request::MaySend(ask) => ask.answer(ask.account == ask.sender.account()),
+            directory::Request::SendingOf(ask) => {
+                ask.answer(directory::Sending { undo_seconds: if ask.account.local() == "bob" { 2 } else { 0 } })
+            }
+            directory::Request::ScramOffered(ask) => ask.answer(true),
+            directory::Request::ScramChallenge(ask) => ask.answer(crate::scram::parameters()),
+            directory::Request::ScramVerify(ask) => ask.answer(crate::scram::verify(&ask)),
+            other => Err(Refusal::new(Kind::Invalid, format!("{other:?}"))),
+        }
+    }
+}
+
+/// What the mailbox says besides LMTP.
+struct Mailbox;
+
+impl Serve for Mailbox {
+    type Request = wire::mailbox::Request;
+    async fn answer(&self, _: Role, request: Self::Request, _: Vec<u8>) -> Result<Answer, Refusal> {
+        match request {
+            wire::mailbox::Request::RoomFor(ask) => {
+                let full = |even_for_small_mail| wire::mailbox::Room::Full {
+                    words: format!("the mailbox {} is full", ask.account),
+                    even_for_small_mail,
+                };
+                ask.answer(match ask.account.local() {
+                    "stuffed" => full(true),
+                    "nearly" => full(false),
+                    _ => wire::mailbox::Room::Enough,
+                })
+            }
             other => Err(Refusal::new(Kind::Invalid, format!("{other:?}"))),
         }
     }
@@ -232,7 +286,13 @@ impl Serve for Filter {
                     () => Action::Accept,
                 };
                 let headers = "Authentication-Results: box.example.org; spf=none\r\n".into();
-                ask.answer(Verdict { action, score: 1.5, reasons: Vec::new(), headers })
+                let mut reasons = ask.notes.clone();
+                if text.contains("AUTHENTIC") {
+                    let words = "it is really from the domain that it names".into();
+                    reasons.push(filter::Reason { rule: "authenticated".into(), score: -0.5, words });
+                }
+                let score = if text.contains("SCORE-FOUR") { 4.0 } else { 1.5 };
+                ask.answer(Verdict { action, score, reasons, headers })
             }
             filter::Request::Sign(ask) if text.contains("FILTER-AWAY") => {
                 Err(Refusal::new(Kind::Busy, ask.domain.as_str()))
@@ -304,6 +364,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// A client that says what it is told and checks what it hears.
 pub struct Client {
     stream: BufReader<Box<dyn Io>>,
+    /// The connection's `tls-exporter` value, inside TLS.
+    pub binding: Vec<u8>,
 }
 
 impl Client {
@@ -316,7 +378,7 @@ impl Client {
     /// Connects without waiting for the greeting.
     pub async fn silent(port: u16) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-        Self { stream: BufReader::new(Box::new(stream)) }
+        Self { stream: BufReader::new(Box::new(stream)), binding: Vec::new() }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -340,6 +402,14 @@ impl Client {
                 return all;
             }
         }
+    }
+
+    /// The next line without its end; empty when the server has closed.
+    pub async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line);
+        let read = tokio::time::timeout(Duration::from_secs(20), read).await.expect("no reply in time");
+        if read.is_err() { String::new() } else { line.trim_end_matches(['\r', '\n']).to_owned() }
     }
 
     pub async fn ask(&mut self, command: &str) -> String {
@@ -392,7 +462,9 @@ impl Client {
         let name = "box.example.org".try_into().unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let stream = connector.connect(name, self.stream.into_inner()).await.unwrap();
-        Self { stream: BufReader::new(Box::new(stream)) }
+        let exported =
+            stream.get_ref().1.export_keying_material([0u8; 32], b"EXPORTER-Channel-Binding", Some(b"")).unwrap();
+        Self { stream: BufReader::new(Box::new(stream)), binding: exported.to_vec() }
     }
 
     /// Everything that still comes, up to the end.

@@ -8,4 +8,7 @@ mod inbound;
 mod names;
 mod peer;
 mod queue;
+mod receiving;
+mod scram;
 mod submission;
+mod transcript;

@@ -36,6 +36,11 @@ crate::door! { base::Role::Directory;
     RemoveAppPassword { account: Address, name: String } -> (), from [];
     /// Whether an account may write an address into From or MAIL FROM: its own, its tags, or an alias that leads to it.
     MaySend { account: Address, sender: Address } -> bool, from [Mta];
+    /// How an account's mail is sent.
+    SendingOf { account: Address } -> Sending, from [Mta];
+    /// How long an account's mail is kept back before it leaves, so that it can be taken back: 600 seconds at most, 0 for
+    /// not at all.
+    SetUndoWindow { account: Address, seconds: u32 } -> (), from [];
     /// The domains that get mail here: those of accounts and aliases, sorted.
     Domains {} -> Vec<Domain>, from [Mta, Mailbox, Filter, Dns, Certs, Checks, Backup];
     /// Every account, sorted.
@@ -152,6 +157,13 @@ pub struct AppPassword {
     pub created: u64,
     /// The day (UTC) of the last login with it: seconds since 1970, at midnight. None before the first.
     pub last_used: Option<u64>,
+}
+
+/// What an account wants of its outgoing mail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// Seconds for which mail is kept back before it leaves.
+    pub undo_seconds: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

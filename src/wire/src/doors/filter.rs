@@ -6,8 +6,17 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 crate::door! { base::Role::Filter;
-    /// Judges a stranger's message (the body, as received, without the MTA's own Received field).
-    Judge { client: IpAddr, helo: String, sender: Option<Address>, recipients: Vec<Address>, tls: bool } -> Verdict, from [Mta];
+    /// Judges a stranger's message (the body, as received, without the MTA's own Received field). `notes` is what the MTA
+    /// found out about the client; it counts like the filter's own rules.
+    Judge {
+        client: IpAddr,
+        helo: String,
+        sender: Option<Address>,
+        recipients: Vec<Address>,
+        tls: bool,
+        #[serde(default)]
+        notes: Vec<Reason>,
+    } -> Verdict, from [Mta];
     /// Signs a message (the body) for its From domain. `headers` come first in the sent message.
     Sign { domain: Domain } -> Signed, from [Mta];
     /// Learns from a message (the body) that its reader moved into or out of Junk.

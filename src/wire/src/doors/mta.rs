@@ -15,6 +15,10 @@ crate::door! { base::Role::Mta;
     TestRelay { relay: Relay } -> (), from [];
     /// What waits for delivery, oldest first, no more than 1,000 entries.
     Queue {} -> Vec<Waiting>, from [Checks];
+    /// What each account has sent in the last day, and which are braked, by address.
+    Sending {} -> Vec<AccountSending>, from [Checks];
+    /// Lets a braked account send again at once; tells whether it was braked.
+    LiftBrake { account: Address } -> bool, from [];
     /// How full the queue is.
     HowFull {} -> QueueSize, from [Checks];
     /// One message of the queue; the answer's body is the message itself.
@@ -72,6 +76,29 @@ pub struct Advice {
     pub sensible_today: u64,
     pub sent_today: u64,
     pub words: String,
+}
+
+/// What an account has sent in the last hour and day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSending {
+    pub account: Address,
+    pub messages_hour: u64,
+    pub messages_day: u64,
+    pub recipients_day: u64,
+    /// Recipients that it had never written to before.
+    pub new_recipients_hour: u64,
+    pub new_recipients_day: u64,
+    pub brake: Option<Brake>,
+}
+
+/// Why and how long an account may send nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brake {
+    /// Seconds since 1970.
+    pub since: u64,
+    pub until: u64,
+    /// `more than 300 messages within an hour`.
+    pub why: String,
 }
 
 /// How a message came into the MTA's hands.

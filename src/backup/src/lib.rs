@@ -18,7 +18,7 @@ pub use restore::{is_restoring, owners, restore, restored};
 
 use base::{Address, BoxConfig, Paths};
 use std::path::{Path, PathBuf};
-use wire::{Client, Kind, WireError, directory, filter, mailbox};
+use wire::{Client, Kind, WireError, directory, filter, mailbox, mta};
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
@@ -56,6 +56,7 @@ pub async fn run(paths: Paths) -> Result<PathBuf, BackupError> {
 async fn snapshots(client: &Client) -> Result<Vec<Address>, BackupError> {
     client.ask(&directory::TakeSnapshot {}).await?;
     client.ask(&filter::TakeSnapshot {}).await?;
+    client.ask(&mta::TakeSnapshot {}).await?;
     let accounts: Vec<Address> =
         client.ask(&directory::Accounts {}).await?.into_iter().map(|account| account.address).collect();
     for account in &accounts {

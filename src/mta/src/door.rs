@@ -2,15 +2,17 @@
 
 use crate::delivery::names::Names;
 use crate::delivery::remote::Remote;
+use crate::history;
 use crate::house::House;
 use crate::limits;
 use crate::message::trace::{From, Hop};
 use crate::message::{Message, submitted, with_crlf};
 use crate::queue::entry::Recipient;
 use crate::queue::{Outgoing, new_id};
+use crate::snapshot;
 use base::{Address, Role};
 use std::sync::Arc;
-use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step, What};
+use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step, Way, What};
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
@@ -25,7 +27,7 @@ impl<N: Names> Serve for Door<N> {
     async fn answer(&self, _peer: Role, request: Request, body: Vec<u8>) -> Result<Answer, Refusal> {
         match request {
             Request::Send(send) => {
-                self::send(&self.house, &send, &body).await?;
+                self.house.send(&send, &body).await?;
                 send.answer(())
             }
             Request::SendAs(send) => {
@@ -50,6 +52,12 @@ impl<N: Names> Serve for Door<N> {
                 Ok(ask.answer(queued)?.with_body(message))
             }
             Request::ChangeQueue(ask) => ask.answer(self.change_queue(&ask).await?),
+            Request::TakeSnapshot(ask) => {
+                let folder = self.house.paths.queue();
+                let copied = tokio::task::spawn_blocking(move || snapshot::take(&folder)).await;
+                copied.map_err(Refusal::internal)?.map_err(Refusal::internal)?;
+                ask.answer(())
+            }
             Request::Sending(ask) => match &self.house.known {
                 Some(known) => ask.answer(known.sending(self.house.now()).map_err(Refusal::internal)?),
                 None => ask.answer(Vec::new()),
@@ -150,21 +158,24 @@ impl<N: Names> Door<N> {
     }
 }
 
-/// Signs and queues a message of the box itself.
-pub async fn send(house: &House, send: &Send, body: &[u8]) -> Result<(), Refusal> {
-    let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
-    let authors = submitted::authors(&message).map_err(|error| invalid(&error))?;
-    if authors.iter().any(|author| *author != send.from) {
-        return Err(invalid(&"the From field names another sender"));
+impl House {
+    /// Signs and queues a message of the box itself; durable when this returns.
+    pub async fn send(&self, send: &Send, body: &[u8]) -> Result<(), Refusal> {
+        let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
+        let authors = submitted::authors(&message).map_err(|error| invalid(&error))?;
+        if authors.iter().any(|author| *author != send.from) {
+            return Err(invalid(&"the From field names another sender"));
+        }
+        let (id, now) = (new_id(), base::time::now_unix());
+        submitted::complete(&mut message, send.from.domain(), &id, now);
+        let signature = self.neighbours.sign(send.from.domain(), &message).await.map_err(away)?;
+        message.prepend(&signature);
+        let local = self.neighbours.is_local(&send.to).await.map_err(away)?;
+        let recipients = vec![Recipient::new(send.to.clone(), local, now)];
+        let outgoing = Outgoing::new(id, Some(send.from.clone()), recipients);
+        self.history.arrived(history::arrival(&message, &outgoing, Way::Own));
+        self.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
     }
-    let (id, now) = (new_id(), base::time::now_unix());
-    submitted::complete(&mut message, send.from.domain(), &id, now);
-    let signature = house.neighbours.sign(send.from.domain(), &message).await.map_err(away)?;
-    message.prepend(&signature);
-    let local = house.neighbours.is_local(&send.to).await.map_err(away)?;
-    let recipients = vec![Recipient::new(send.to.clone(), local, now)];
-    let outgoing = Outgoing::new(id, Some(send.from.clone()), recipients);
-    house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
 }
 
 fn invalid(error: &dyn std::fmt::Display) -> Refusal {

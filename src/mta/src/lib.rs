@@ -28,6 +28,7 @@ mod queue;
 mod rates;
 mod server;
 mod session;
+mod snapshot;
 mod tuning;
 
 pub use delivery::dane::Tlsa;
@@ -89,8 +90,7 @@ pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock:
 pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tuning: Tuning) -> Result<(), MtaError> {
     let config = BoxConfig::load(&paths)?;
     let endpoints = Endpoints::of(&config);
-    let clock = tuning.clock.clone();
-    let queue = queue::Queue::open(paths.queue(), clock.clone(), schedule.rests());
+    let queue = queue::Queue::open(paths.queue(), tuning.clock.clone(), schedule.rests());
     let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
     let history = history::History::open(&paths.queue());
     let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
@@ -113,7 +113,7 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
     });
     tokio::spawn(Arc::clone(&house).forget_old());
     open_ports(&paths, &endpoints, &house)?;
-    let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, clock));
+    let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, house.tuning.clock.clone()));
     let runner = queue::runner::Runner {
         queue,
         history,

@@ -36,11 +36,6 @@ const VERSION_2: &str = "
         one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL) STRICT;
     INSERT INTO made_up_salts VALUES (1, randomblob(32));";
 
-/// From version 2 to 3: what accounts want of their outgoing mail.
-const VERSION_3_SENDING: &str = "
-    CREATE TABLE sending (
-        account TEXT PRIMARY KEY REFERENCES account(address) ON DELETE CASCADE, undo_seconds INTEGER NOT NULL) STRICT;";
-
 /// From version 2 to 3: relays.
 const VERSION_3_RELAYS: &str = "
     CREATE TABLE relay (
@@ -48,8 +43,13 @@ const VERSION_3_RELAYS: &str = "
         port INTEGER NOT NULL, tls TEXT NOT NULL CHECK (tls IN ('implicit', 'starttls')), login TEXT, password TEXT,
         spf TEXT, PRIMARY KEY (kind, name)) STRICT;";
 
+/// From version 2 to 3: what accounts want of their outgoing mail.
+const VERSION_3_SENDING: &str = "
+    CREATE TABLE sending (
+        account TEXT PRIMARY KEY REFERENCES account(address) ON DELETE CASCADE, undo_seconds INTEGER NOT NULL) STRICT;";
+
 /// Each version with its parts.
-const VERSIONS: [&[&str]; 3] = [&[VERSION_1], &[VERSION_2], &[VERSION_3_SENDING, VERSION_3_RELAYS]];
+const VERSIONS: [&[&str]; 3] = [&[VERSION_1], &[VERSION_2], &[VERSION_3_RELAYS, VERSION_3_SENDING]];
 
 /// Brings the database to the newest version. Refuses one that a newer Mailstead wrote.
 pub fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

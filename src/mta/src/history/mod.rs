@@ -4,8 +4,11 @@
 //! transaction. It is a memory, not a ledger: nothing is decided by it, a power cut may take its last second, and when
 //! its disk is full mail flows on without it. Bounded by age and by number (`limits::HISTORY_*`).
 
+mod arrival;
 mod database;
 mod volume;
+
+pub use arrival::{arrival, value};
 
 use crate::limits;
 use base::Address;

@@ -1,7 +1,6 @@
 //! The bounds on what an account may send, and the letters about a brake.
 
 use super::{Session, replies};
-use crate::door;
 use crate::house::House;
 use crate::policy::sending::{self, May};
 use crate::proto::Reply;
@@ -52,7 +51,7 @@ async fn tell(house: Arc<House>, account: Address, brake: Brake) {
     }
 }
 
-async fn letter(house: &House, account: &Address, brake: &Brake, to: Address) -> Result<(), wire::Refusal> {
+async fn letter(house: &Arc<House>, account: &Address, brake: &Brake, to: Address) -> Result<(), wire::Refusal> {
     let from = Address::new("postmaster", house.home.clone()).map_err(wire::Refusal::internal)?;
     let body = format!(
         "From: Mailstead <{from}>\r\nTo: <{to}>\r\nDate: {}\r\nSubject: {account} is kept from sending mail\r\n\
@@ -69,5 +68,5 @@ async fn letter(house: &House, account: &Address, brake: &Brake, to: Address) ->
         brake.why,
         time::readable(brake.until),
     );
-    door::send(house, &Send { from, to }, body.as_bytes()).await
+    house.send(&Send { from, to }, body.as_bytes()).await
 }

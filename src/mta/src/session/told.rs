@@ -2,6 +2,7 @@
 
 use super::envelope::Envelope;
 use super::{Kind, Session};
+use crate::history;
 use crate::message::Message;
 use crate::proto::Reply;
 use crate::queue::new_id;
@@ -55,8 +56,7 @@ impl Session {
     /// A message with what its header says.
     pub(super) fn arrival(&self, id: &str, envelope: &Envelope, head: &[u8], bytes: u64) -> Arrival {
         let head = Message { head: head.to_vec(), body: Vec::new() };
-        let value =
-            |name: &str| head.fields().find(|field| field.is(name)).map(|field| decoded(field.bytes, field.value()));
+        let value = |name: &str| history::value(&head, name);
         Arrival {
             sender: envelope.sender.clone(),
             recipients: envelope.recipients.iter().map(|to| to.address.clone()).collect(),
@@ -86,18 +86,6 @@ impl Session {
         }
     }
 }
-
-/// A field's text with its encoded words read (RFC 2047), as an owner would type it.
-fn decoded(field: &[u8], plain: String) -> String {
-    let mut head = field.to_vec();
-    head.extend_from_slice(b"\r\n");
-    let parsed = mail_parser::MessageParser::default().parse_headers(&head);
-    let text = parsed.and_then(|message| message.subject().map(str::to_owned)).unwrap_or(plain);
-    text.chars().filter(|c| !c.is_control()).take(LONGEST_VALUE).collect()
-}
-
-/// Characters of a field that are kept.
-const LONGEST_VALUE: usize = 300;
 
 /// The filter's opinion, for the history.
 pub fn judged(verdict: &Verdict) -> Judged {

@@ -30,6 +30,8 @@ crate::door! { base::Role::Mta;
     Trace { words: Vec<String>, since: Option<u64>, until: Option<u64>, limit: u32 } -> Vec<Traced>, from [];
     /// How much went to each large provider in the last 90 days, how it was taken, and how much is sensible today.
     Volume {} -> Vec<ProviderVolume>, from [Checks];
+    /// Makes consistent copies of the queue's databases beside them. The history is left out: it is large, and no loss.
+    TakeSnapshot {} -> (), from [Backup];
 }
 
 /// What went to one large provider.

@@ -30,6 +30,12 @@ impl Serve for Door {
                 send.answer(())
             }
             Request::Queue(queue) => queue.answer(self.house.queue.waiting()),
+            Request::Trace(ask) => {
+                let (history, question) = (self.house.history.clone(), ask.clone());
+                let found = tokio::task::spawn_blocking(move || history.search(&question)).await;
+                let found = found.map_err(Refusal::internal)?.map_err(Refusal::internal)?;
+                ask.answer(found)
+            }
         }
     }
 }

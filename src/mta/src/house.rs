@@ -1,5 +1,6 @@
 //! What every session shares.
 
+use crate::history::History;
 use crate::memory::Memory;
 use crate::neighbours::Neighbours;
 use crate::queue::Queue;
@@ -17,6 +18,7 @@ pub struct House {
     pub home: Domain,
     pub neighbours: Neighbours,
     pub queue: Arc<Queue>,
+    pub history: History,
     pub memory: Memory,
     pub rates: Rates,
     /// What scripts send counts by itself: a flood of mail in must not keep its reader from writing.

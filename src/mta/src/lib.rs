@@ -12,6 +12,7 @@ mod channel;
 mod delivery;
 mod door;
 mod dsn;
+mod history;
 mod house;
 pub mod limits;
 mod memory;
@@ -42,6 +43,8 @@ pub enum MtaError {
     Bind { port: u16, source: io::Error },
     #[error("the queue in {path} cannot be opened: {source}")]
     Queue { path: std::path::PathBuf, source: io::Error },
+    #[error("the history in {path} cannot be opened: {source}")]
+    History { path: std::path::PathBuf, source: rusqlite::Error },
     #[error("the resolver at {address} cannot be used: {why}")]
     Resolver { address: std::net::SocketAddr, why: String },
     #[error("the mta door cannot be opened: {0}")]
@@ -66,6 +69,8 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
     let endpoints = Endpoints::of(&config);
     let queue = queue::Queue::open(paths.queue());
     let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
+    let history = history::History::open(&paths.queue());
+    let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
     let home = config.email.domain().clone();
     let house = Arc::new(house::House {
         paths: paths.clone(),
@@ -73,6 +78,7 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
         home: home.clone(),
         neighbours: neighbours::Neighbours::new(&paths),
         queue: Arc::clone(&queue),
+        history: history.clone(),
         memory: memory::Memory::default(),
         rates: rates::Rates::default(),
         automatic: rates::Rates::default(),
@@ -81,6 +87,7 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
     let own = HostFacts::load(&paths).unwrap_or_default();
     let runner = queue::runner::Runner {
         queue,
+        history,
         remote: delivery::remote::Remote {
             names,
             tls: delivery::tls::Outbound::default(),

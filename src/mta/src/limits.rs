@@ -95,6 +95,18 @@ pub const JITTER_PERCENT: u64 = 10;
 pub const DELIVERIES: usize = 20;
 pub const DELIVERIES_PER_DESTINATION: usize = 3;
 
+// --- The history -----------------------------------------------------------------------------------------------------
+
+/// How long it is kept. Complaints about lost mail come within weeks; some providers' reports after a month.
+pub const HISTORY_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// Messages that it holds, the latest. With their steps a kilobyte or so each.
+pub const HISTORY_MESSAGES: i64 = 300_000;
+/// Events that may wait for its writer; further ones are not kept.
+pub const HISTORY_EVENTS_WAITING: usize = 10_000;
+pub const HISTORY_PURGE_EVERY: Duration = Duration::from_secs(3_600);
+/// What one question is answered with at most.
+pub const HISTORY_SHOWN: usize = 100;
+
 // --- Delivering (RFC 5321 §4.5.3.2) ----------------------------------------------------------------------------------
 
 /// To open a TCP connection. RFC 1123 leaves it open; Postfix's `smtp_connect_timeout` is 30 seconds.

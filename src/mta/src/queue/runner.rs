@@ -8,6 +8,7 @@ use crate::delivery::names::Names;
 use crate::delivery::remote::Remote;
 use crate::delivery::{Outcome, Trouble, mailboxes};
 use crate::dsn::{self, Failure, Reporter};
+use crate::history::History;
 use crate::limits;
 use crate::memory::Memory;
 use crate::neighbours::Neighbours;
@@ -27,6 +28,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Everything that delivery needs.
 pub struct Runner<N> {
     pub queue: Arc<Queue>,
+    pub history: History,
     pub remote: Remote<N>,
     pub neighbours: Neighbours,
     pub memory: Memory,

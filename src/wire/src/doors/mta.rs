@@ -1,7 +1,8 @@
-//! What may be asked of the MTA: to send the box's own mail, and what waits in the queue.
+//! What may be asked of the MTA: to send the box's own mail, what waits in the queue, and what became of messages.
 
 use base::Address;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 crate::door! { base::Role::Mta;
     /// Sends mail of the box itself (reports to the owner). The body is the message, with From, To, Date and Subject;
@@ -11,6 +12,126 @@ crate::door! { base::Role::Mta;
     SendAs { account: Address, to: Vec<Address>, what: Automatic } -> (), from [Mailbox];
     /// What waits for delivery, oldest first, no more than 1,000 entries.
     Queue {} -> Vec<Waiting>, from [Checks];
+    /// What became of the messages in whose sender, recipients, subject, Message-ID, queue name, client or time every
+    /// word stands, in any case: the latest first, `limit` at most (100 whatever is asked). Times in seconds since 1970.
+    Trace { words: Vec<String>, since: Option<u64>, until: Option<u64>, limit: u32 } -> Vec<Traced>, from [];
+}
+
+/// How a message came into the MTA's hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// From another server, on port 25.
+    Inbound,
+    /// From one of the box's users.
+    Submitted,
+    /// The box wrote it: reports, letters to the owner.
+    Own,
+    /// Passed on by an alias or a script.
+    Forwarded,
+    /// Passed on by a mailing list.
+    List,
+}
+
+/// What is known of a message when it comes, or is turned away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// Its name in the queue and in Received.
+    pub id: String,
+    /// Seconds since 1970.
+    pub at: u64,
+    pub way: Way,
+    pub client: Option<IpAddr>,
+    /// The name that the client gave itself.
+    pub helo: Option<String>,
+    /// `TLSv1.3 with …`.
+    pub tls: Option<String>,
+    /// Who was logged in, or whose alias, script or list it is.
+    pub account: Option<Address>,
+    /// `None`: the null sender.
+    pub sender: Option<Address>,
+    pub recipients: Vec<Address>,
+    pub subject: Option<String>,
+    pub message_id: Option<String>,
+    pub bytes: u64,
+    pub judged: Option<Judged>,
+}
+
+/// The filter's opinion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// `accept`, `junk`, `refuse`, `defer`.
+    pub action: String,
+    /// Tenths: 47 is a score of 4.7.
+    pub tenths: i32,
+    /// `spf-fail +2.0 (the sender's domain says …)`, one for each rule that spoke.
+    pub reasons: Vec<String>,
+    /// How SPF, DKIM and DMARC came out, as in Authentication-Results.
+    pub authentication: Option<String>,
+}
+
+/// Something that happened to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Turned away for good while its sender was connected.
+    Refused,
+    /// Turned away for now while its sender was connected.
+    Deferred,
+    /// In a mailbox of this box.
+    Stored,
+    /// Safe in the queue.
+    Queued,
+    /// Another server has it.
+    Sent,
+    /// A try failed and another will follow.
+    PutOff,
+    /// Given up.
+    Failed,
+    /// Passed on to other addresses.
+    Forwarded,
+    /// The owner holds it back, or lets it go again.
+    Held,
+    Released,
+    /// The owner took it out of the queue.
+    Removed,
+    /// Its sender was told of a failure or a delay.
+    Reported,
+    /// Anything else worth knowing.
+    Noted,
+}
+
+/// One step of a message's way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Seconds since 1970.
+    pub at: u64,
+    /// Whose copy it is about; `None`: all of them.
+    pub recipient: Option<Address>,
+    pub what: What,
+    /// A sentence.
+    pub words: String,
+    /// The other server: `mx.example.net [192.0.2.1]`.
+    pub server: Option<String>,
+    /// How the connection to it was protected.
+    pub security: Option<String>,
+    /// The reply's code and its enhanced code (RFC 3463).
+    pub code: Option<u16>,
+    pub enhanced: Option<String>,
+}
+
+impl Step {
+    pub fn new(what: What, words: impl Into<String>) -> Self {
+        let words = words.into();
+        Self { at: 0, recipient: None, what, words, server: None, security: None, code: None, enhanced: None }
+    }
+}
+
+/// A message with all that happened to it, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traced {
+    pub arrival: Arrival,
+    pub steps: Vec<Step>,
 }
 
 /// What a script sends.

@@ -23,6 +23,7 @@ mod queue;
 mod rates;
 mod server;
 mod session;
+mod srs;
 
 pub use delivery::names::{Dns, LookupError, Mx, Names};
 pub use queue::schedule::Schedule;

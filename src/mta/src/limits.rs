@@ -127,3 +127,9 @@ pub const ADDRESSES: usize = 8;
 pub const LOOKUP_WITHIN: Duration = Duration::from_secs(20);
 /// How much of the original's header a report returns.
 pub const RETURNED_HEADER: usize = 64 << 10;
+
+// --- Forwarding ------------------------------------------------------------------------------------------------------
+
+/// How long a bounce to a forwarded message finds its way back. libsrs2's default; retries end after five days, and slow
+/// servers take a week or two.
+pub const SRS_DAYS: u64 = 21;

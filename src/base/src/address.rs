@@ -84,7 +84,8 @@ fn check_label(label: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A mail address: local part (RFC 5321 §4.1.2, stored without quotes) and domain.
+/// A mail address: local part (RFC 5321 §4.1.2 with RFC 6531 §3.3, stored without quotes) and domain. The local part may
+/// be UTF-8; [`Address::is_ascii`] tells which servers can be given it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Address {
@@ -104,7 +105,7 @@ impl Address {
             None => return Err(refuse("a character before the @ is not allowed there")),
         };
         if local.len() > MAX_LOCAL_PART {
-            return Err(refuse("the part before the @ is longer than 64 characters"));
+            return Err(refuse("the part before the @ is longer than 64 octets"));
         }
         let domain = Domain::parse(domain).map_err(|_| refuse("what follows the @ is not a domain name"))?;
         Ok(Self { local, domain })
@@ -123,6 +124,11 @@ impl Address {
         &self.domain
     }
 
+    /// Whether every server can take it; others have to offer SMTPUTF8 (RFC 6531).
+    pub fn is_ascii(&self) -> bool {
+        self.local.is_ascii()
+    }
+
     /// The account that the address means: lower case, and without a `+tag`.
     pub fn account(&self) -> Address {
         let base = match self.local.split_once('+') {
@@ -139,12 +145,19 @@ impl Address {
 }
 
 fn is_dot_atom(local: &str) -> bool {
-    local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
+    local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
-/// RFC 5322 §3.2.3.
-fn is_atext(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b)
+/// RFC 5322 §3.2.3; outside ASCII RFC 6531 §3.3.
+fn is_atext(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_letter_beyond_ascii(c)
+}
+
+/// What may stand in a local part outside ASCII: not what cannot be seen, which nobody's address needs and which makes
+/// one address look like another.
+fn is_letter_beyond_ascii(c: char) -> bool {
+    let unseen = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !c.is_ascii() && !c.is_control() && !c.is_whitespace() && !unseen
 }
 
 /// The content of a quoted string whose opening quote is already gone (RFC 5321 §4.1.2, Quoted-string).
@@ -157,7 +170,7 @@ fn unquote(rest: &str) -> Option<String> {
             '"' => return None,
             c => c,
         };
-        if !(' '..='~').contains(&c) {
+        if !(' '..='~').contains(&c) && !is_letter_beyond_ascii(c) {
             return None;
         }
         out.push(c);
@@ -248,6 +261,18 @@ mod tests {
         let address = Address::parse("\"a \\\"b\"@example.org").unwrap();
         assert_eq!(address.local(), "a \"b");
         assert_eq!(Address::parse(&address.to_string()).unwrap(), address);
+    }
+
+    #[test]
+    fn an_address_may_be_in_any_script_but_not_hold_what_cannot_be_seen() {
+        let address = Address::parse("Пётр.ü@Bücher.example").unwrap();
+        assert_eq!(address.to_string(), "Пётр.ü@xn--bcher-kva.example");
+        assert!(!address.is_ascii() && Address::parse("a@bücher.example").unwrap().is_ascii());
+        assert_eq!(Address::parse("\"ü b\"@example.org").unwrap().local(), "ü b");
+        for bad in ["a\u{202e}b@c.org", "a\u{a0}b@c.org", "a\u{85}@c.org", "\u{feff}a@c.org", "\"a\u{2028}\"@c.org"] {
+            assert!(Address::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(Address::parse(&format!("{}@c.org", "ü".repeat(33))).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod logging;
 pub mod names;
 pub mod paths;
 pub mod role;
+pub mod sasl;
 pub mod secret;
 pub mod time;
 pub mod tls;

@@ -17,6 +17,19 @@ pub fn readable(unix_seconds: u64) -> String {
     format("%Y-%m-%d %H:%M:%SZ", unix_seconds)
 }
 
+/// A date-time as RFC 3339 §5.6 writes it, in seconds since 1970; `None` for what is none, or lies before 1970.
+pub fn from_rfc3339(text: &str) -> Option<u64> {
+    // A reader of dates takes more than the RFC; what stands in a command is short.
+    let plain = text.len() <= 40 && text.as_bytes().get(10).is_some_and(|byte| matches!(byte, b'T' | b't'));
+    let stamp: Timestamp = text.parse().ok().filter(|_| plain)?;
+    u64::try_from(stamp.as_second()).ok()
+}
+
+/// Seconds since 1970 as RFC 3339 §5.6 writes them: `2026-11-21T08:00:00Z`.
+pub fn rfc3339(unix_seconds: u64) -> String {
+    format("%Y-%m-%dT%H:%M:%SZ", unix_seconds)
+}
+
 fn format(pattern: &str, unix_seconds: u64) -> String {
     let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
     let stamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
@@ -31,5 +44,10 @@ mod tests {
     fn dates_are_written_as_rfc_5322_wants_them() {
         assert_eq!(rfc5322(1_795_248_000), "Sat, 21 Nov 2026 08:00:00 +0000");
         assert_eq!(readable(0), "1970-01-01 00:00:00Z");
+        assert_eq!(from_rfc3339(&rfc3339(1_795_248_000)), Some(1_795_248_000));
+        assert_eq!(from_rfc3339("2026-11-21T09:00:00+01:00"), Some(1_795_248_000));
+        for wrong in ["", "tomorrow", "1900-01-01T00:00:00Z", "2026-11-21"] {
+            assert_eq!(from_rfc3339(wrong), None, "{wrong}");
+        }
     }
 }

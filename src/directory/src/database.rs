@@ -174,6 +174,10 @@ fn plain(address: &Address) -> Outcome<Address> {
         let words = format!("{address} has a +tag; every account gets mail for all its tags by itself");
         return Err(Refusal::new(Kind::Invalid, words));
     }
+    if !address.is_ascii() {
+        let words = format!("{address}: before the @ an address of this box has only letters, digits and signs of ASCII, because most other mail servers could not answer it");
+        return Err(Refusal::new(Kind::Invalid, words));
+    }
     if !address.domain().is_dotted() {
         return Err(Refusal::new(Kind::Invalid, format!("{address}: the domain has no dot")));
     }

@@ -22,7 +22,6 @@ mod login;
 mod managesieve;
 mod pop3;
 mod quota;
-mod sasl;
 mod sieve;
 mod slots;
 mod talk;

@@ -3,8 +3,8 @@
 
 use crate::accounts::Accounts;
 use crate::limits;
-use crate::sasl::{Exchange, Fault, Mechanism, Offer, Step};
 use crate::slots::{Counts, Slot};
+use base::sasl::{Exchange, Fault, Mechanism, Offer, Step};
 use base::{Address, Secret};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,7 +95,7 @@ impl Logins {
 
     /// Begins an exchange; `None` when the mechanism is not offered.
     pub fn begin(&self, mechanism: &str, offer: &Offer) -> Option<Exchange> {
-        Exchange::begin(Mechanism::named(mechanism)?, offer, nonce())
+        Exchange::begin(Mechanism::named(mechanism)?, offer, base::sasl::nonce())
     }
 
     /// Takes a step of an exchange, asking the directory what it asks.
@@ -161,10 +161,4 @@ fn away(why: &wire::WireError) -> Refused {
 fn store_failed(address: &Address, why: &StoreError) -> Refused {
     tracing::error!("the mail of {address} cannot be opened: {why}");
     Refused::Unavailable
-}
-
-/// RFC 5802 §5.1: printable ASCII without commas; 144 bits.
-fn nonce() -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>())
 }

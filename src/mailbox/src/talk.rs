@@ -130,13 +130,3 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Talk<S> {
         let _ = timeout(Duration::from_secs(5), self.stream.shutdown()).await;
     }
 }
-
-/// The `tls-exporter` channel binding of a TLS 1.3 connection (RFC 9266 §4); earlier versions need an extension that
-/// the client may lack, so they have none.
-pub fn exported(connection: &rustls::ServerConnection) -> Option<Vec<u8>> {
-    if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
-        return None;
-    }
-    let exported = connection.export_keying_material([0u8; 32], b"EXPORTER-Channel-Binding", Some(b""));
-    exported.ok().map(|bytes| bytes.to_vec())
-}

@@ -1,10 +1,13 @@
 //! What every session shares.
 
 use crate::history::History;
+use crate::limits;
 use crate::memory::Memory;
 use crate::neighbours::Neighbours;
+use crate::proto::Reply;
 use crate::queue::Queue;
 use crate::rates::Rates;
+use crate::session::replies;
 use base::{Domain, Paths};
 use std::sync::Arc;
 
@@ -23,4 +26,28 @@ pub struct House {
     pub rates: Rates,
     /// What scripts send counts by itself: a flood of mail in must not keep its reader from writing.
     pub automatic: Rates,
+}
+
+impl House {
+    /// Whether so many octets more may be taken in: mailboxes and queue share a disk, which must not be full.
+    pub fn check_disk(&self, more: u64) -> Result<(), Reply> {
+        match free(&self.paths.queue()) {
+            Ok(free) if free < limits::FREE_DISK.saturating_add(more) => {
+                tracing::error!("mail is put off: {} MB are free on the disk", free >> 20);
+                Err(replies::DISK_FULL.reply())
+            }
+            Ok(_) => Ok(()),
+            // Writing will tell.
+            Err(error) => {
+                tracing::warn!("how much of the disk is free is not known: {error}");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Octets that may still be written where `folder` lies.
+fn free(folder: &std::path::Path) -> std::io::Result<u64> {
+    let disk = nix::sys::statvfs::statvfs(folder)?;
+    Ok(u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())))
 }

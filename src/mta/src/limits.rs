@@ -9,6 +9,8 @@ use std::time::Duration;
 /// Longest command line with its CRLF. RFC 5321 §4.5.3.1.4 says 512; extensions (SIZE, BODY, AUTH with an initial
 /// response) add to it, and a PLAIN response with three fields of 255 octets is 1,024 in base64.
 pub const COMMAND_LINE: usize = 2_048;
+/// Parameters behind one MAIL or RCPT. All that exist are a dozen.
+pub const PARAMETERS: usize = 20;
 /// Longest line of a message. RFC 5321 §4.5.3.1.6 says 1,000; scripts and shops send HTML in one line, and refusing
 /// those would lose invoices. Postfix cuts at 2,048, Exim and Gmail take far more; this bounds the readers after us.
 pub const TEXT_LINE: usize = 64 << 10;
@@ -16,6 +18,11 @@ pub const TEXT_LINE: usize = 64 << 10;
 pub const MESSAGE: usize = 50 << 20;
 /// Largest header block. Postfix's `header_size_limit` cuts at 100 KiB; long lists of recipients go a little beyond.
 pub const HEADER: usize = 256 << 10;
+/// How deep the parts of a message lie in each other before it is no longer taken apart. Real mail stays below ten.
+pub const MIME_DEPTH: usize = 50;
+/// The furthest into the future that mail can be handed in for (RFC 4865): it lies in the queue as long, and a month of a
+/// family's mail is little.
+pub const FUTURE_RELEASE: Duration = Duration::from_secs(30 * 86_400);
 /// Recipients per message. RFC 5321 §4.5.3.1.8 asks for at least 100.
 pub const RECIPIENTS: usize = 100;
 /// `Received` fields after which a message is taken to go in circles. RFC 5321 §6.3 says at least 100 are usually

@@ -3,7 +3,10 @@
 use crate::message::Message;
 use base::{Address, Domain, Paths};
 use std::net::IpAddr;
-use wire::directory::{Authenticate, Login, MaySend, Resolution, Resolve, Service};
+use wire::directory::{
+    Authenticate, Login, MaySend, Resolution, Resolve, ScramChallenge, ScramLogin, ScramOffered, ScramParameters,
+    ScramVerify, Service,
+};
 use wire::filter::{Judge, Sign, Verdict};
 use wire::mailbox::{Room, RoomFor};
 use wire::{Client, WireError};
@@ -42,6 +45,26 @@ impl Neighbours {
 
     pub async fn log_in(&self, login: String, password: base::Secret, client: IpAddr) -> Result<Login, WireError> {
         self.client.ask(&Authenticate { login, password, service: Service::Submission, client }).await
+    }
+
+    /// Whether SCRAM can be offered. A directory that does not answer is met again at the login.
+    pub async fn scram_offered(&self) -> bool {
+        self.client.ask(&ScramOffered {}).await.unwrap_or(false)
+    }
+
+    pub async fn scram_challenge(&self, login: String, client: IpAddr) -> Result<ScramParameters, WireError> {
+        self.client.ask(&ScramChallenge { login, client }).await
+    }
+
+    pub async fn scram_verify(
+        &self,
+        login: String,
+        auth_message: String,
+        client_proof: Vec<u8>,
+        client: IpAddr,
+    ) -> Result<ScramLogin, WireError> {
+        let service = Service::Submission;
+        self.client.ask(&ScramVerify { login, auth_message, client_proof, service, client }).await
     }
 
     pub async fn may_send(&self, account: &Address, sender: &Address) -> Result<bool, WireError> {

@@ -4,7 +4,7 @@
 //! both; STARTTLS and LOGINDISABLED, since there is no connection without TLS.
 
 use crate::limits;
-use crate::sasl::Offer;
+use base::sasl::Offer;
 
 /// When a capability is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,6 @@ use super::session::Session;
 use crate::learn::Learner;
 use crate::login::Logins;
 use crate::quota::Quotas;
-use crate::talk::exported;
 use crate::{front, limits};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,7 +39,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, shared
 async fn one(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, client: IpAddr) {
     match timeout(limits::HANDSHAKE_WITHIN, acceptor.accept(Prompt(stream))).await {
         Ok(Ok(stream)) => {
-            let binding = exported(stream.get_ref().1);
+            let binding = base::sasl::exported(stream.get_ref().1);
             let offer = shared.logins.offer(binding).await;
             let conn = Connection::new(stream, Arc::clone(&shared.memory));
             Session::new(conn, shared, client, offer).run().await;

@@ -2,7 +2,6 @@
 
 use super::session::{Ended, Session};
 use crate::login::Logins;
-use crate::talk::exported;
 use crate::{front, limits};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ async fn one(stream: TcpStream, acceptor: TlsAcceptor, logins: Arc<Logins>, clie
     let Ended::StartTls(stream) = Session::new(stream, Arc::clone(&logins), client, None).run().await else { return };
     match timeout(limits::HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
-            let offer = logins.offer(exported(stream.get_ref().1)).await;
+            let offer = logins.offer(base::sasl::exported(stream.get_ref().1)).await;
             Session::new(stream, logins, client, Some(offer)).run().await;
         }
         Ok(Err(error)) => tracing::debug!("{client}: no TLS: {error}"),

@@ -4,10 +4,10 @@
 use super::proto::{self, Announced, Command, string};
 use crate::limits;
 use crate::login::{Asker, Logins, Progress, Refused, User};
-use crate::sasl::Offer;
 use crate::sieve::language;
 use crate::sieve::scripts::{OWN_RULE, ScriptError, ScriptName, Scripts};
 use crate::talk::{Duplex, End, Talk};
+use base::sasl::Offer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::net::IpAddr;

@@ -2,7 +2,6 @@
 
 use super::session::Session;
 use crate::login::Logins;
-use crate::talk::exported;
 use crate::{front, limits};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, logins
 async fn one(stream: TcpStream, acceptor: TlsAcceptor, logins: Arc<Logins>, client: IpAddr) {
     match timeout(limits::HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
-            let binding = exported(stream.get_ref().1);
+            let binding = base::sasl::exported(stream.get_ref().1);
             Session::new(stream, logins, client, binding).await.run().await;
         }
         Ok(Err(error)) => tracing::debug!("{client}: no TLS: {error}"),

@@ -2,6 +2,7 @@
 //!
 //! Every line of a message that came through [`crate::proto::dot`] ends with CRLF, and this relies on it.
 
+pub mod binary;
 pub mod submitted;
 pub mod trace;
 

@@ -1,8 +1,7 @@
-//! Command lines into values (RFC 5321 §4.1, RFC 1870 SIZE, RFC 6152 BODY, RFC 4954 AUTH).
+//! Command lines into values (RFC 5321 §4.1, RFC 3030 BDAT, RFC 4954 AUTH). What stands behind MAIL and RCPT is read by
+//! [`super::envelope`].
 
-use super::auth::Mechanism;
-use super::path::{self, Recipient};
-use base::Address;
+use super::envelope::{self, MailFrom, RcptTo};
 
 /// One command, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,31 +12,26 @@ pub enum Command {
         name: String,
     },
     Mail(MailFrom),
-    Rcpt(Recipient),
+    Rcpt(RcptTo),
     Data,
+    /// So many octets of the message follow at once (RFC 3030).
+    Bdat {
+        octets: u64,
+        last: bool,
+    },
     Rset,
     Noop,
     Help,
     Vrfy,
     Quit,
     StartTls,
-    /// The mechanism (`None`: one that is not known here) and an initial response.
+    /// The mechanism's name and an initial response.
     Auth {
-        mechanism: Option<Mechanism>,
+        mechanism: String,
         initial: Option<Vec<u8>>,
     },
-    /// A command of the standards that is not offered here (EXPN, ETRN, BDAT, TURN …).
+    /// A command of the standards that is not offered here (EXPN, ETRN, TURN …).
     NotOffered,
-}
-
-/// MAIL with its parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MailFrom {
-    /// `None`: the null sender.
-    pub sender: Option<Address>,
-    /// Octets, as the client declares them.
-    pub size: Option<u64>,
-    pub eight_bit: bool,
 }
 
 /// Why a line is not a command.
@@ -51,8 +45,11 @@ pub enum CommandError {
     Parameter(String),
     #[error("{0}")]
     Address(String),
-    #[error("addresses outside ASCII are not taken here")]
-    NotAscii,
+    #[error("the command is not UTF-8")]
+    NotText,
+    /// How many octets follow cannot be known, so nothing after it can be understood.
+    #[error("BDAT is followed by a number of octets, and LAST with the last of them")]
+    Chunk,
 }
 
 /// Longest name in HELO or EHLO that is kept: a domain name or an address literal is never longer.
@@ -61,7 +58,7 @@ const LONGEST_NAME: usize = 255;
 impl Command {
     /// Reads a line, given without its CRLF.
     pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
-        let text = std::str::from_utf8(line).map_err(|_| CommandError::NotAscii)?;
+        let text = std::str::from_utf8(line).map_err(|_| CommandError::NotText)?;
         if text.contains('\0') {
             return Err(CommandError::Syntax("a NUL stands in the command"));
         }
@@ -70,9 +67,10 @@ impl Command {
         match verb.to_ascii_uppercase().as_str() {
             "HELO" => hello(false, rest),
             "EHLO" => hello(true, rest),
-            "MAIL" => mail(keyword(rest, "FROM:")?),
-            "RCPT" => rcpt(keyword(rest, "TO:")?),
+            "MAIL" => envelope::mail(keyword(rest, "FROM:")?).map(Self::Mail),
+            "RCPT" => envelope::rcpt(keyword(rest, "TO:")?).map(Self::Rcpt),
             "DATA" => alone(Self::Data, rest),
+            "BDAT" => bdat(rest),
             "RSET" => alone(Self::Rset, rest),
             "QUIT" => alone(Self::Quit, rest),
             "STARTTLS" => alone(Self::StartTls, rest),
@@ -81,7 +79,7 @@ impl Command {
             "VRFY" if rest.is_empty() => Err(CommandError::Syntax("VRFY needs a name")),
             "VRFY" => Ok(Self::Vrfy),
             "AUTH" => auth(rest),
-            "EXPN" | "ETRN" | "BDAT" | "TURN" | "ATRN" | "SEND" | "SOML" | "SAML" | "BURL" => Ok(Self::NotOffered),
+            "EXPN" | "ETRN" | "TURN" | "ATRN" | "SEND" | "SOML" | "SAML" | "BURL" => Ok(Self::NotOffered),
             _ => Err(CommandError::Unknown),
         }
     }
@@ -108,32 +106,18 @@ fn keyword<'a>(rest: &'a str, word: &'static str) -> Result<&'a str, CommandErro
     }
 }
 
-fn mail(rest: &str) -> Result<Command, CommandError> {
-    let (path, parameters) = path::split(rest)?;
-    let mut mail = MailFrom { sender: path::sender(path)?, size: None, eight_bit: false };
-    for parameter in parameters.split(' ').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        match (name.to_ascii_uppercase().as_str(), value.to_ascii_uppercase().as_str()) {
-            ("SIZE", digits) if !digits.is_empty() && digits.len() <= 20 => {
-                let bad = |_| CommandError::Syntax("SIZE is a number");
-                mail.size = Some(digits.parse().map_err(bad)?);
-            }
-            ("BODY", "7BIT") => mail.eight_bit = false,
-            ("BODY", "8BITMIME") => mail.eight_bit = true,
-            // RFC 4954 §5: a server that does not trust the client ignores who it says has written the message.
-            ("AUTH", _) => {}
-            _ => return Err(CommandError::Parameter(parameter.to_owned())),
-        }
+/// `BDAT octets [LAST]`.
+fn bdat(rest: &str) -> Result<Command, CommandError> {
+    let mut words = rest.split(' ').filter(|word| !word.is_empty());
+    let digits = words.next().filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    // Twelve digits are more than any message has, and never overflow.
+    let octets = digits.filter(|digits| digits.len() <= 12).and_then(|digits| digits.parse().ok());
+    let octets = octets.ok_or(CommandError::Chunk)?;
+    match (words.next(), words.next()) {
+        (None, _) => Ok(Command::Bdat { octets, last: false }),
+        (Some(word), None) if word.eq_ignore_ascii_case("LAST") => Ok(Command::Bdat { octets, last: true }),
+        _ => Err(CommandError::Chunk),
     }
-    Ok(Command::Mail(mail))
-}
-
-fn rcpt(rest: &str) -> Result<Command, CommandError> {
-    let (path, parameters) = path::split(rest)?;
-    if !parameters.is_empty() {
-        return Err(CommandError::Parameter(parameters.to_owned()));
-    }
-    path::recipient(path).map(Command::Rcpt)
 }
 
 fn auth(rest: &str) -> Result<Command, CommandError> {
@@ -141,7 +125,7 @@ fn auth(rest: &str) -> Result<Command, CommandError> {
     let name = words.next().ok_or(CommandError::Syntax("AUTH needs a mechanism"))?;
     let initial = words.next().map(|word| word.as_bytes().to_vec());
     match words.next() {
-        None => Ok(Command::Auth { mechanism: Mechanism::parse(name), initial }),
+        None => Ok(Command::Auth { mechanism: name.to_owned(), initial }),
         Some(_) => Err(CommandError::Syntax("AUTH takes a mechanism and a response")),
     }
 }
@@ -149,6 +133,7 @@ fn auth(rest: &str) -> Result<Command, CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::path::Recipient;
     use proptest::prelude::*;
 
     fn mail_from(line: &str) -> MailFrom {
@@ -159,18 +144,29 @@ mod tests {
     }
 
     #[test]
-    fn mail_is_read_with_its_parameters() {
-        let mail = mail_from("mail from:<ann@example.org> SIZE=1000 body=8bitmime");
-        assert_eq!(mail.sender.unwrap().to_string(), "ann@example.org");
-        assert_eq!((mail.size, mail.eight_bit), (Some(1000), true));
+    fn paths_are_read_as_servers_write_them() {
+        assert_eq!(mail_from("mail from:<ann@example.org>").sender.unwrap().to_string(), "ann@example.org");
         assert_eq!(mail_from("MAIL FROM:<>").sender, None);
         assert_eq!(mail_from("MAIL FROM: <@a.org,@b.org:c@d.org>").sender.unwrap().to_string(), "c@d.org");
         assert_eq!(mail_from("MAIL FROM:<\"a>b\"@d.org>").sender.unwrap().local(), "a>b");
     }
 
     #[test]
+    fn a_chunk_says_how_long_it_is_or_nothing_after_it_can_be_read() {
+        let read = |line: &str| Command::parse(line.as_bytes());
+        assert_eq!(read("BDAT 10"), Ok(Command::Bdat { octets: 10, last: false }));
+        assert_eq!(read("bdat 0 last"), Ok(Command::Bdat { octets: 0, last: true }));
+        for wrong in
+            ["BDAT", "BDAT LAST", "BDAT -1", "BDAT 10 FIRST", "BDAT 10 LAST x", "BDAT 99999999999999999999", "BDAT +1"]
+        {
+            assert_eq!(read(wrong), Err(CommandError::Chunk), "{wrong}");
+        }
+    }
+
+    #[test]
     fn postmaster_needs_no_domain_and_nobody_else_does_without() {
-        assert_eq!(Command::parse(b"RCPT TO:<PostMaster>").unwrap(), Command::Rcpt(Recipient::Postmaster));
+        let read = Command::parse(b"RCPT TO:<PostMaster>").unwrap();
+        assert!(matches!(read, Command::Rcpt(RcptTo { recipient: Recipient::Postmaster, .. })));
         assert!(matches!(Command::parse(b"RCPT TO:<ann>"), Err(CommandError::Address(_))));
     }
 
@@ -178,12 +174,11 @@ mod tests {
     fn what_is_not_understood_is_refused_with_a_reason() {
         for (line, why) in [
             ("XYZZY", CommandError::Unknown),
-            ("MAIL FROM:<a@b.org> RET=FULL", CommandError::Parameter("RET=FULL".into())),
+            ("MAIL FROM:<a@b.org> BY=1", CommandError::Parameter("BY=1".into())),
             ("MAIL FROM:a@b.org", CommandError::Syntax("a path stands in < and >")),
             ("DATA now", CommandError::Syntax("this command takes no parameters")),
             ("EHLO", CommandError::Syntax("a host name or address literal is needed")),
             ("EHLO a(b)\"c", CommandError::Syntax("a host name or address literal is needed")),
-            ("MAIL FROM:<\u{fc}@b.org>", CommandError::NotAscii),
         ] {
             assert_eq!(Command::parse(line.as_bytes()), Err(why), "{line}");
         }
@@ -197,7 +192,7 @@ mod tests {
 
         #[test]
         fn any_arguments_are_read_without_a_crash(
-            verb in "(EHLO|MAIL FROM:|RCPT TO:|AUTH|VRFY)", rest in "[ <>@:\"\\\\a-z=.]{0,40}",
+            verb in "(EHLO|MAIL FROM:|RCPT TO:|AUTH|VRFY|BDAT)", rest in "[ <>@:\"\\\\a-z=.]{0,40}",
         ) {
             let _ = Command::parse(format!("{verb}{rest}").as_bytes());
             let _ = Command::parse(format!("{verb} {rest}").as_bytes());

@@ -101,6 +101,18 @@ impl DotReader {
     }
 }
 
+/// Checks a message that did not come through a [`DotReader`] by the same rules. Its last line may lack its end.
+pub fn check(message: &[u8]) -> Result<(), DotError> {
+    let mut rest = message;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+        if at > limits::TEXT_LINE {
+            return Err(DotError::LongLine);
+        }
+        rest = rest.get(at..).and_then(|rest| rest.strip_prefix(b"\r\n")).ok_or(DotError::BareNewline)?;
+    }
+    if rest.len() > limits::TEXT_LINE { Err(DotError::LongLine) } else { Ok(()) }
+}
+
 /// Writes a message so that no line of it looks like its end; works on pieces.
 #[derive(Debug)]
 pub struct DotWriter {
@@ -167,6 +179,17 @@ mod tests {
         for variant in variants {
             assert_eq!(read(variant).0, Err(DotError::BareNewline), "{:?}", String::from_utf8_lossy(variant));
         }
+    }
+
+    #[test]
+    fn a_message_of_announced_length_is_held_to_the_same_rules() {
+        for well in [&b"a\r\n.\r\nb"[..], b"", b"\r\n"] {
+            assert_eq!(check(well), Ok(()));
+        }
+        for wrong in [&b"a\nb"[..], b"a\rb\r\n", b"a\r", b"\r\r\n", b"\n"] {
+            assert_eq!(check(wrong), Err(DotError::BareNewline), "{:?}", String::from_utf8_lossy(wrong));
+        }
+        assert_eq!(check(&vec![b'x'; limits::TEXT_LINE + 1]), Err(DotError::LongLine));
     }
 
     #[test]

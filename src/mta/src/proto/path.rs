@@ -70,8 +70,5 @@ pub fn recipient(path: &str) -> Result<Recipient, CommandError> {
 }
 
 fn address(path: &str) -> Result<Address, CommandError> {
-    if !path.is_ascii() {
-        return Err(CommandError::NotAscii);
-    }
     Address::parse(path).map_err(|why| CommandError::Address(why.to_string()))
 }

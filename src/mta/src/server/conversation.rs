@@ -4,9 +4,8 @@ use super::Port;
 use crate::channel::{Channel, Io};
 use crate::house::House;
 use crate::limits;
-use crate::proto::Reply;
 use crate::proto::dot::{DotError, DotReader, Taken};
-use crate::session::{Kind, Next, Received, Session};
+use crate::session::{Kind, Next, Received, Session, replies};
 use bytes::Buf;
 use std::io;
 use std::net::IpAddr;
@@ -29,14 +28,14 @@ async fn converse(stream: TcpStream, client: IpAddr, port: Port, house: Arc<Hous
     stream.set_nodelay(true)?;
     let mut session = Session::new(house.clone(), port.kind, client);
     let mut channel = if port.implicit_tls {
-        let (channel, how) = handshake(Box::new(stream), &port).await?;
-        session.secured(how);
+        let (channel, how, binding) = handshake(Box::new(stream), &port).await?;
+        session.secured(how, binding);
         channel
     } else {
         if port.kind == Kind::Inbound && speaks_first(&stream).await {
             tracing::info!("{client} spoke before the greeting; refused");
             let mut channel = Channel::new(stream);
-            Reply::new(554, "5.5.1", "wait for the greeting before you speak").write(channel.output());
+            replies::TALKS_EARLY.reply().write(channel.output());
             channel.close().await;
             return Ok(());
         }
@@ -50,11 +49,16 @@ async fn converse(stream: TcpStream, client: IpAddr, port: Port, house: Arc<Hous
         let mut next = match channel.line(limits::COMMAND_LINE, limits::COMMAND_WITHIN).await {
             Ok(Some(line)) => session.line(line).await,
             Ok(None) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Next::Close(Reply::new(421, "4.4.2", "nothing was heard for too long; closing"))
-            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Next::Close(replies::SILENT.reply()),
             Err(error) => return Err(error),
         };
+        if let Next::Chunk { octets } = next {
+            next = match timeout(limits::MESSAGE_WITHIN, chunk(&mut channel, &mut session, octets)).await {
+                Ok(Ok(())) => session.chunk().await,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => Next::Close(replies::MESSAGE_TOO_SLOW.reply()),
+            };
+        }
         if let Next::Data(reply) = next {
             reply.write(channel.output());
             channel.flush(limits::WRITE_WITHIN).await?;
@@ -62,11 +66,13 @@ async fn converse(stream: TcpStream, client: IpAddr, port: Port, house: Arc<Hous
                 Ok(Ok(Ok(received))) => session.message(received).await,
                 Ok(Ok(Err(error))) => session.broken_message(error),
                 Ok(Err(error)) => return Err(error),
-                Err(_) => Next::Close(Reply::new(421, "4.4.2", "the message took too long; closing")),
+                Err(_) => Next::Close(replies::MESSAGE_TOO_SLOW.reply()),
             };
         }
         match next {
             Next::Say(reply) | Next::Data(reply) => reply.write(channel.output()),
+            // A chunk is answered by what came after it.
+            Next::Chunk { .. } => {}
             Next::Close(reply) => {
                 reply.write(channel.output());
                 channel.close().await;
@@ -75,9 +81,9 @@ async fn converse(stream: TcpStream, client: IpAddr, port: Port, house: Arc<Hous
             Next::StartTls(reply) => {
                 reply.write(channel.output());
                 channel.flush(limits::WRITE_WITHIN).await?;
-                let (secured, how) = handshake(channel.into_stream(), &port).await?;
+                let (secured, how, binding) = handshake(channel.into_stream(), &port).await?;
                 channel = secured;
-                session.secured(how);
+                session.secured(how, binding);
             }
         }
     }
@@ -89,7 +95,7 @@ async fn speaks_first(stream: &TcpStream) -> bool {
     matches!(timeout(limits::EARLY_TALKER_WAIT, stream.peek(&mut byte)).await, Ok(Ok(1)))
 }
 
-async fn handshake(stream: Box<dyn Io>, port: &Port) -> io::Result<(Channel, String)> {
+async fn handshake(stream: Box<dyn Io>, port: &Port) -> io::Result<(Channel, String, Option<Vec<u8>>)> {
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&port.tls));
     let accepted = timeout(limits::HANDSHAKE_WITHIN, acceptor.accept(stream)).await;
     let stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -98,7 +104,27 @@ async fn handshake(stream: Box<dyn Io>, port: &Port) -> io::Result<(Channel, Str
     let version = version.replace("TLSv1_", "TLSv1.");
     let suite = connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())).unwrap_or_default();
     let how = format!("{version} with {suite}");
-    Ok((Channel::new(stream), how))
+    let binding = base::sasl::exported(connection);
+    Ok((Channel::new(stream), how, binding))
+}
+
+/// Reads the announced octets of a chunk (RFC 3030) and hands them to the session, wanted or not.
+async fn chunk(channel: &mut Channel, session: &mut Session, octets: u64) -> io::Result<()> {
+    let mut left = octets;
+    while left > 0 {
+        if channel.input.is_empty() {
+            // A peer that waits for the replies to what it sent before gets them now.
+            channel.flush(limits::WRITE_WITHIN).await?;
+            if !channel.fill(limits::DATA_BLOCK_WITHIN).await? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let here = usize::try_from(left).unwrap_or(usize::MAX).min(channel.input.len());
+        session.piece(channel.input.get(..here).unwrap_or_default());
+        channel.input.advance(here);
+        left -= here as u64;
+    }
+    Ok(())
 }
 
 /// Reads a message to its end. One that is too large is read on without being kept, so that the peer hears why.

@@ -4,7 +4,7 @@ mod conversation;
 mod slots;
 
 use crate::house::House;
-use crate::session::Kind;
+use crate::session::{Kind, replies};
 use rustls::ServerConfig;
 use slots::Slots;
 use std::sync::Arc;
@@ -45,7 +45,9 @@ pub async fn serve(listener: TcpListener, port: Port, house: Arc<House>) {
                 tracing::info!("too many connections; {client} is turned away");
                 if !port.implicit_tls {
                     // No waiting for a peer that is too much already: the few octets fit the socket's buffer.
-                    let _ = stream.try_write(b"421 4.7.0 too many connections; come back later\r\n");
+                    let mut reply = Vec::new();
+                    replies::TOO_MANY_CONNECTIONS.reply().write(&mut reply);
+                    let _ = stream.try_write(&reply);
                 }
             }
         }

@@ -1,10 +1,12 @@
 //! MAIL and RCPT: who sends, and who may receive.
 
-use super::{Kind, Next, Session, not_now, out_of_order, too_large};
+use super::{Kind, Next, Session, not_now, out_of_order, replies, too_large};
+use crate::delivery::client::To;
 use crate::limits;
 use crate::proto::Reply;
-use crate::proto::command::MailFrom;
-use crate::proto::path;
+use crate::proto::delivery_status::{Notify, ReportWish};
+use crate::proto::envelope::{Body, MailFrom, RcptTo, Release};
+use crate::queue::entry::Recipient;
 use base::Address;
 use wire::directory::Resolution;
 use wire::mailbox::Room;
@@ -15,6 +17,12 @@ pub struct Envelope {
     pub sender: Option<Address>,
     /// Octets, as the client announced them (RFC 1870).
     pub size: Option<u64>,
+    pub body: Body,
+    /// Whether SMTPUTF8 was said.
+    pub utf8: bool,
+    pub require_tls: bool,
+    pub wish: ReportWish,
+    pub release: Option<Release>,
     /// Each once.
     pub recipients: Vec<Addressee>,
 }
@@ -24,11 +32,29 @@ pub struct Envelope {
 pub struct Addressee {
     pub address: Address,
     pub local: bool,
+    pub notify: Notify,
+    pub original: Option<String>,
+}
+
+impl Addressee {
+    /// As a delivery wants it.
+    pub fn to(&self) -> To {
+        To { address: self.address.clone(), notify: self.notify, original: self.original.clone() }
+    }
+
+    /// As it waits in the queue.
+    pub fn in_queue(&self, next_try: u64) -> Recipient {
+        let original = self.original.clone();
+        Recipient { notify: self.notify, original, ..Recipient::new(self.address.clone(), self.local, next_try) }
+    }
 }
 
 impl Session {
     pub(super) async fn mail(&mut self, mail: MailFrom) -> Reply {
         if let Some(refusal) = self.may_begin() {
+            return refusal;
+        }
+        if let Some(refusal) = self.may_ask(&mail) {
             return refusal;
         }
         if mail.size.is_some_and(|size| size > limits::MESSAGE as u64) {
@@ -38,36 +64,62 @@ impl Session {
             match self.house.neighbours.may_send(account, sender).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    return Reply::new(553, "5.7.1", format!("{account} may not send as {sender}"));
+                    return replies::NOT_THE_SENDER.with(&[account, sender]);
                 }
                 Err(error) => return not_now(&error),
             }
         }
         // A stranger who claims one of our own domains is for the filter to judge: SPF and DMARC tell.
-        self.envelope = Some(Envelope { sender: mail.sender, size: mail.size, recipients: Vec::new() });
-        Reply::new(250, "2.1.0", "sender ok")
+        let MailFrom { sender, size, body, utf8, require_tls, wish, release, .. } = mail;
+        let recipients = Vec::new();
+        self.envelope = Some(Envelope { sender, size, body, utf8, require_tls, wish, release, recipients });
+        replies::SENDER_OK.reply()
+    }
+
+    /// Refuses parameters that are not offered on this connection, or not so.
+    fn may_ask(&self, mail: &MailFrom) -> Option<Reply> {
+        let unknown =
+            |name: &str| Some(replies::UNKNOWN_PARAMETER.with(&[&format!("parameter not recognised: {name}")]));
+        let longest = limits::FUTURE_RELEASE.as_secs();
+        let now = base::time::now_unix();
+        match mail {
+            MailFrom { require_tls: true, .. } if self.tls.is_none() => unknown("REQUIRETLS, which stands inside TLS"),
+            MailFrom { release: Some(_), .. } if self.kind != Kind::Submission => unknown("HOLDFOR and HOLDUNTIL"),
+            MailFrom { release: Some(release), .. } if release.at(now) > now.saturating_add(longest) => {
+                Some(replies::TOO_FAR_AHEAD.with(&[&(longest / 86_400)]))
+            }
+            MailFrom { path_is_utf8: true, utf8: false, .. } => Some(replies::NEEDS_SMTPUTF8.reply()),
+            _ => None,
+        }
     }
 
     fn may_begin(&self) -> Option<Reply> {
         match self.kind {
             _ if self.hello.is_none() => Some(out_of_order("EHLO or HELO comes first")),
             _ if self.envelope.is_some() => Some(out_of_order("one message at a time")),
-            Kind::Submission if self.tls.is_none() => Some(Reply::new(530, "5.7.0", "STARTTLS comes first")),
-            Kind::Submission if self.account.is_none() => Some(Reply::new(530, "5.7.0", "log in first")),
+            Kind::Submission if self.tls.is_none() => Some(replies::TLS_FIRST.reply()),
+            Kind::Submission if self.account.is_none() => Some(replies::LOGIN_FIRST.reply()),
             _ => None,
         }
     }
 
-    pub(super) async fn rcpt(&mut self, recipient: path::Recipient) -> Next {
+    pub(super) async fn rcpt(&mut self, rcpt: RcptTo) -> Next {
         let Some(envelope) = &self.envelope else { return Next::Say(out_of_order("MAIL comes first")) };
-        let Some(address) = recipient.address(&self.house.home) else {
-            return Next::Say(Reply::new(553, "5.1.3", "this is not an address"));
+        if self.chunks.have_begun() {
+            return Next::Say(out_of_order("the message has begun"));
+        }
+        if rcpt.path_is_utf8 && !envelope.utf8 {
+            return Next::Say(replies::NEEDS_SMTPUTF8.reply());
+        }
+        let Some(address) = rcpt.recipient.address(&self.house.home) else {
+            return Next::Say(replies::BAD_ADDRESS.with(&[&"this is not an address"]));
         };
+        self.asked_for = Some(address.clone());
         if envelope.recipients.iter().any(|known| known.address == address) {
-            return Next::Say(Reply::new(250, "2.1.5", "recipient ok"));
+            return Next::Say(replies::RECIPIENT_OK.reply());
         }
         if envelope.recipients.len() >= limits::RECIPIENTS {
-            return Next::Say(Reply::new(452, "4.5.3", "too many recipients; send another copy to the rest"));
+            return Next::Say(replies::TOO_MANY_RECIPIENTS.reply());
         }
         let local = match self.house.neighbours.resolve(&address).await {
             Ok(Resolution::Accounts(accounts)) => {
@@ -79,19 +131,16 @@ impl Session {
             Ok(Resolution::Elsewhere) if self.account.is_some() => false,
             Ok(Resolution::Elsewhere) => {
                 tracing::info!("{} wanted to relay to {address}", self.client);
-                return Next::Say(Reply::new(
-                    550,
-                    "5.7.1",
-                    format!("{address} is not of this server; relaying denied"),
-                ));
+                return Next::Say(replies::NO_RELAY.with(&[&address]));
             }
             Ok(Resolution::Unknown) => return self.unknown_recipient(&address).await,
             Err(error) => return Next::Say(not_now(&error)),
         };
         if let Some(envelope) = &mut self.envelope {
-            envelope.recipients.push(Addressee { address, local });
+            let (notify, original) = (rcpt.notify, rcpt.original);
+            envelope.recipients.push(Addressee { address, local, notify, original });
         }
-        Next::Say(Reply::new(250, "2.1.5", "recipient ok"))
+        Next::Say(replies::RECIPIENT_OK.reply())
     }
 
     /// The refusal for a recipient whose mailbox has no room (RFC 5321 §4.2.3, RFC 3463 §3.3): for now where nothing
@@ -101,14 +150,14 @@ impl Session {
         let size = self.envelope.as_ref().and_then(|envelope| envelope.size).unwrap_or(0);
         match self.house.neighbours.room_for(account, size).await {
             Room::Enough => None,
-            Room::Full { words, even_for_small_mail: true } => Some(Reply::new(452, "4.2.2", words)),
-            Room::Full { words, .. } => Some(Reply::new(552, "5.2.2", format!("{words}: this message does not fit"))),
+            Room::Full { words, even_for_small_mail: true } => Some(replies::MAILBOX_FULL.with(&[&words])),
+            Room::Full { words, .. } => Some(replies::DOES_NOT_FIT.with(&[&words])),
         }
     }
 
     /// Each further wrong guess takes longer, and after some the connection ends.
     async fn unknown_recipient(&mut self, address: &Address) -> Next {
-        let reply = Reply::new(550, "5.1.1", format!("there is no mailbox {address} here"));
+        let reply = replies::NO_SUCH_MAILBOX.with(&[address]);
         if self.account.is_some() {
             return Next::Say(reply);
         }
@@ -117,7 +166,7 @@ impl Session {
         self.counts.unknown += 1;
         if self.counts.unknown >= limits::UNKNOWN_RECIPIENTS {
             tracing::info!("{} asked for {} unknown recipients; closing", self.client, self.counts.unknown);
-            return Next::Close(Reply::new(421, "4.7.0", format!("too many unknown recipients, {address} among them")));
+            return Next::Close(replies::TOO_MANY_UNKNOWN.with(&[address]));
         }
         Next::Say(reply)
     }

@@ -1,40 +1,64 @@
 //! A stranger's message: judged, cleaned of what strangers may not say, and in the mailboxes before the 250.
 
-use super::envelope::Envelope;
-use super::{Session, not_now};
+use super::envelope::{Addressee, Envelope};
+use super::told;
+use super::{Session, not_now, replies, too_large};
 use crate::delivery::client::{To, Transaction};
 use crate::delivery::{Outcome, mailboxes};
+use crate::limits;
 use crate::message::trace::{self, From, Hop};
-use crate::message::{self, FormError, Message};
+use crate::message::{self, FormError, Message, binary};
 use crate::proto::Reply;
-use crate::proto::delivery_status::ReportWish;
-use crate::queue::entry::{Needs, Recipient};
+use crate::proto::envelope::Body;
+use crate::queue::entry::Needs;
 use crate::queue::{Outgoing, new_id};
 use base::Address;
 use std::sync::Arc;
 use wire::filter::{Action, Judge, Verdict};
+use wire::mta::{Arrival, Step, What};
 
 impl Session {
     pub(super) async fn take_in(&mut self, envelope: Envelope, bytes: Vec<u8>) -> Reply {
         let id = new_id();
-        if let Err(error) = message::check(&bytes) {
-            return malformed(error);
-        }
+        let (bytes, mut arrival) = match self.arrive(&id, &envelope, bytes) {
+            Ok(arrived) => arrived,
+            Err(refusal) => {
+                self.note_message(&envelope, &refusal);
+                return refusal;
+            }
+        };
         let verdict = match self.judge(&envelope, &bytes).await {
             Ok(verdict) => verdict,
-            Err(reply) => return reply,
+            Err(reply) => return self.turned_away(arrival, reply),
         };
+        arrival.judged = Some(told::judged(&verdict));
         if let Some(reply) = refusal(&verdict) {
             tracing::info!("{id}: from {} at {} refused: {}", shown(&envelope.sender), self.client, reply.words());
-            return reply;
+            return self.turned_away(arrival, reply);
         }
-        let mut message = match Message::received(bytes) {
-            Ok(message) => message,
-            Err(error) => return malformed(error),
+        let message = match self.made_fit(&envelope, bytes) {
+            Ok(mut message) => {
+                trace::distrust(&mut message, &self.house.hostname);
+                message.prepend(&self.top(&id, &envelope, &verdict));
+                message
+            }
+            Err(reply) => return self.turned_away(arrival, reply),
         };
-        trace::distrust(&mut message, &self.house.hostname);
-        message.prepend(&self.top(&id, &envelope, &verdict));
+        self.house.history.arrived(arrival);
         self.store(id, envelope, message).await
+    }
+
+    /// Checks the message's form, and that there is room for it; gives what the history is told of it.
+    fn arrive(&self, id: &str, envelope: &Envelope, bytes: Vec<u8>) -> Result<(Vec<u8>, Arrival), Reply> {
+        let header = message::check(&bytes).map_err(malformed)?;
+        self.house.check_disk(bytes.len() as u64)?;
+        let arrival = self.arrival(id, envelope, bytes.get(..header).unwrap_or_default(), bytes.len() as u64);
+        Ok((bytes, arrival))
+    }
+
+    /// The message as it may be stored: without octets that only BDAT can carry.
+    fn made_fit(&self, envelope: &Envelope, bytes: Vec<u8>) -> Result<Message, Reply> {
+        Message::received(fit(envelope, bytes)?).map_err(malformed)
     }
 
     async fn judge(&self, envelope: &Envelope, bytes: &[u8]) -> Result<Verdict, Reply> {
@@ -58,7 +82,7 @@ impl Session {
         let hop = Hop {
             by: &self.house.hostname,
             from: From::Stranger { helo, client: self.client },
-            protocol: self.protocol(),
+            protocol: self.protocol(envelope.utf8),
             tls: self.tls.as_deref(),
             id,
             recipient,
@@ -69,48 +93,88 @@ impl Session {
 
     /// Delivers; what only some mailboxes cannot take just now waits in the queue.
     async fn store(&self, id: String, envelope: Envelope, message: Message) -> Reply {
-        let recipients: Vec<To> = envelope.recipients.into_iter().map(|recipient| To::new(recipient.address)).collect();
+        if envelope.recipients.iter().any(|recipient| recipient.notify.success) {
+            // The queue is what tells senders of success.
+            let recipients = envelope.recipients.clone();
+            return self.queue_rest(id, &envelope, recipients, message).await;
+        }
+        let recipients: Vec<To> = envelope.recipients.iter().map(Addressee::to).collect();
         let it = Transaction {
             sender: envelope.sender.as_ref(),
             recipients: &recipients,
             pieces: [&message.head, &message.body],
             eight_bit: message.is_eight_bit(),
-            needs: Needs::default(),
-            wish: &ReportWish::default(),
+            needs: self.needs(&envelope, &message),
+            wish: &envelope.wish,
         };
         let outcomes = mailboxes::deliver(&self.house.paths, &self.house.hostname, &it).await;
         for (address, outcome) in &outcomes {
             tracing::info!("{id}: from {} to <{address}>: {}", shown(&envelope.sender), outcome.words());
+            if matches!(outcome, Outcome::Delivered(_)) {
+                let step = Step::new(What::Stored, "it is in the mailbox");
+                self.house.history.step(&id, Some(address), step);
+            }
         }
         let (stored, rest): (Vec<_>, Vec<_>) =
             outcomes.into_iter().partition(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
         match (stored.is_empty(), rest.is_empty()) {
-            (_, true) => Reply::new(250, "2.0.0", format!("stored as {id}")),
-            (true, false) => nobody_took_it(&rest),
-            (false, false) => self.queue_rest(id, envelope.sender, rest, message).await,
+            (_, true) => replies::STORED.with(&[&id]),
+            (true, false) => {
+                let reply = nobody_took_it(&rest);
+                self.tell_refusal(&id, None, &reply);
+                reply
+            }
+            (false, false) => {
+                let left = |to: &Addressee| rest.iter().any(|(address, _)| *address == to.address);
+                let recipients = envelope.recipients.iter().filter(|to| left(to)).cloned().collect();
+                self.queue_rest(id, &envelope, recipients, message).await
+            }
         }
     }
 
     /// Some have it and some do not, and one reply must do for all. It is ours now: what failed for a passing reason
     /// is tried again, and what failed for good is reported by the queue, after one more try.
-    async fn queue_rest(
-        &self,
-        id: String,
-        sender: Option<Address>,
-        rest: Vec<(Address, Outcome)>,
-        message: Message,
-    ) -> Reply {
+    async fn queue_rest(&self, id: String, envelope: &Envelope, rest: Vec<Addressee>, message: Message) -> Reply {
         let now = base::time::now_unix();
-        let recipients = rest.into_iter().map(|(address, _)| Recipient::new(address, true, now)).collect();
-        let outgoing = Outgoing { judged: true, ..Outgoing::new(id.clone(), sender, recipients) };
+        let recipients = rest.iter().map(|to| to.in_queue(now)).collect();
+        let outgoing = Outgoing {
+            judged: true,
+            needs: self.needs(envelope, &message),
+            wish: envelope.wish.clone(),
+            ..Outgoing::new(id.clone(), envelope.sender.clone(), recipients)
+        };
         match self.house.queue.add(outgoing, Arc::new(message)).await {
-            Ok(()) => Reply::new(250, "2.0.0", format!("stored and queued as {id}")),
+            Ok(()) => {
+                for to in &rest {
+                    let step = Step::new(What::Queued, "it is in the queue for the mailbox");
+                    self.house.history.step(&id, Some(&to.address), step);
+                }
+                replies::STORED_AND_QUEUED.with(&[&id])
+            }
             Err(error) => {
                 tracing::error!("{id}: {error}");
-                Reply::new(451, "4.3.1", "some mailboxes cannot take this just now; try again later")
+                let reply = replies::SOME_NOT_NOW.reply();
+                self.tell_refusal(&id, None, &reply);
+                reply
             }
         }
     }
+
+    /// What servers must be able to do to whom the message is passed on.
+    pub(super) fn needs(&self, envelope: &Envelope, message: &Message) -> Needs {
+        let addresses = envelope.recipients.iter().map(|to| &to.address).chain(&envelope.sender);
+        let beyond_ascii = !message.head.is_ascii() || addresses.into_iter().any(|address| !address.is_ascii());
+        Needs { utf8: envelope.utf8 && beyond_ascii, require_tls: envelope.require_tls }
+    }
+}
+
+/// Makes a binary message one of lines.
+pub(super) fn fit(envelope: &Envelope, bytes: Vec<u8>) -> Result<Vec<u8>, Reply> {
+    if envelope.body != Body::Binary {
+        return Ok(bytes);
+    }
+    let text = binary::to_text(&bytes).map_err(|error| replies::BAD_FORM.with(&[&error]))?;
+    if text.len() > limits::MESSAGE + limits::MESSAGE / 2 { Err(too_large()) } else { Ok(text) }
 }
 
 /// The filter's fields, with the decision for the mailbox in any case.
@@ -133,9 +197,9 @@ fn refusal(verdict: &Verdict) -> Option<Reply> {
         Action::Refuse { code, enhanced, text } => {
             // Whatever code the filter gave, a refusal must not read as a success.
             let code = if (500..600).contains(code) { *code } else { 550 };
-            Some(Reply::new(code, enhanced, text.as_str()))
+            Some(replies::passed_on(code, enhanced, text.as_str()))
         }
-        Action::Defer { text } => Some(Reply::new(451, "4.7.1", text.as_str())),
+        Action::Defer { text } => Some(replies::LISTED_FOR_NOW.with(&[text])),
     }
 }
 
@@ -150,7 +214,7 @@ fn nobody_took_it(outcomes: &[(Address, Outcome)]) -> Reply {
             let text = trouble.reply.as_ref().map_or(trouble.words.clone(), |reply| reply.lines.join(" "));
             // A full mailbox has a code of its own; whatever else the mailbox said is a plain refusal here.
             let code = if trouble.status.starts_with("5.2.2") { 552 } else { 550 };
-            Reply::new(code, &trouble.status, text)
+            replies::passed_on(code, &trouble.status, text)
         }
         None => for_now(outcomes),
     }
@@ -161,17 +225,17 @@ fn for_now(outcomes: &[(Address, Outcome)]) -> Reply {
     match outcomes {
         [(_, Outcome::Deferred(trouble))] if trouble.status.starts_with("4.2.2") => {
             let text = trouble.reply.as_ref().map_or(trouble.words.clone(), |reply| reply.lines.join(" "));
-            Reply::new(452, &trouble.status, text)
+            replies::passed_on(452, &trouble.status, text)
         }
-        _ => Reply::new(451, "4.3.0", "the mailbox cannot take this just now; try again later"),
+        _ => replies::MAILBOX_NOT_NOW.reply(),
     }
 }
 
 pub(super) fn malformed(error: FormError) -> Reply {
     match error {
-        FormError::Loop => Reply::new(554, "5.4.6", error.to_string()),
-        FormError::HeaderTooLong => Reply::new(552, "5.3.4", error.to_string()),
-        FormError::Nul => Reply::new(554, "5.6.0", error.to_string()),
+        FormError::Loop => replies::LOOP.with(&[&error]),
+        FormError::HeaderTooLong => replies::LONG_HEADER.with(&[&error]),
+        FormError::Nul => replies::BAD_FORM.with(&[&error]),
     }
 }
 

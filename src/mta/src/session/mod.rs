@@ -1,22 +1,29 @@
 //! One SMTP session as a state machine: a line or a message in, a reply out. It knows no sockets.
 //!
-//! The order of things is RFC 5321 §4.1.4: hello, then any number of MAIL, RCPT…, DATA. Submission (RFC 6409) puts
+//! The order of things is RFC 5321 §4.1.4: hello, then any number of MAIL, RCPT…, DATA or BDAT…. Submission (RFC 6409) puts
 //! STARTTLS and AUTH before MAIL. [`Session::command`] is the whole protocol in one `match`.
 
+mod capability;
+mod chunks;
 mod envelope;
 mod inbound;
 mod login;
 mod outbound;
+pub mod replies;
+mod told;
 
 use crate::house::House;
 use crate::limits;
 use crate::memory::Share;
 use crate::proto::dot::DotError;
+use crate::proto::envelope::Body;
 use crate::proto::line::Line;
 use crate::proto::{Command, CommandError, Reply};
 use base::Address;
+use base::sasl::Offer;
+use chunks::Chunks;
 use envelope::Envelope;
-use login::Exchange;
+use login::Underway;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -40,6 +47,10 @@ pub enum Next {
     Close(Reply),
     /// The reply, then the message follows.
     Data(Reply),
+    /// So many octets of the message follow, for [`Session::piece`]; then [`Session::chunk`] has the reply.
+    Chunk {
+        octets: u64,
+    },
     /// The reply, then the TLS handshake.
     StartTls(Reply),
 }
@@ -71,7 +82,12 @@ pub struct Session {
     hello: Option<Hello>,
     account: Option<Address>,
     envelope: Option<Envelope>,
-    exchange: Option<Exchange>,
+    chunks: Chunks,
+    exchange: Option<Underway>,
+    /// How a login is possible.
+    offer: Offer,
+    /// The recipient that is being asked for, for the history.
+    asked_for: Option<Address>,
     counts: Counts,
 }
 
@@ -82,6 +98,7 @@ struct Counts {
     errors: usize,
     unknown: usize,
     failed_logins: usize,
+    told: usize,
 }
 
 impl Session {
@@ -94,42 +111,51 @@ impl Session {
             hello: None,
             account: None,
             envelope: None,
+            chunks: Chunks::default(),
             exchange: None,
+            offer: Offer::default(),
+            asked_for: None,
             counts: Counts::default(),
         }
     }
 
     pub fn greeting(&self) -> Reply {
-        Reply::new(220, "", format!("{} ESMTP", self.house.hostname))
+        replies::GREETING.with(&[&self.house.hostname])
     }
 
     /// Takes note of TLS. After STARTTLS all that was said before is forgotten (RFC 3207 §4.2).
-    pub fn secured(&mut self, how: String) {
+    /// `binding` is the connection's `tls-exporter` value, where it has one.
+    pub fn secured(&mut self, how: String, binding: Option<Vec<u8>>) {
         self.tls = Some(how);
         self.hello = None;
-        self.envelope = None;
+        self.offer.binding = binding;
+        self.forget();
     }
 
     /// Answers one line.
     pub async fn line(&mut self, line: Line) -> Next {
         self.counts.commands += 1;
         if self.counts.commands > limits::COMMANDS || self.counts.idle > limits::IDLE_COMMANDS {
-            return Next::Close(Reply::new(421, "4.7.0", "too many commands; come back later"));
+            return Next::Close(replies::TOO_MANY_COMMANDS.reply());
         }
         let next = match (line, self.exchange.take()) {
             (Line::Whole(text), Some(exchange)) => self.continue_login(exchange, &text).await,
             (Line::Whole(text), None) => match Command::parse(&text) {
-                Ok(command) => self.command(command).await,
+                Ok(command) => {
+                    let next = self.command(command).await;
+                    if let Next::Say(reply) | Next::Close(reply) = &next {
+                        self.note(reply, None);
+                    }
+                    next
+                }
+                Err(error @ CommandError::Chunk) => {
+                    self.forget();
+                    Next::Close(misunderstood(&error))
+                }
                 Err(error) => Next::Say(misunderstood(&error)),
             },
-            (Line::Broken, _) => {
-                Next::Say(Reply::new(500, "5.5.2", "a line ends with CR LF and has no other CR or LF"))
-            }
-            (Line::TooLong | Line::Partial, _) => Next::Close(Reply::new(
-                500,
-                "5.5.2",
-                format!("a command is no longer than {} octets", limits::COMMAND_LINE),
-            )),
+            (Line::Broken, _) => Next::Say(replies::BROKEN_LINE.reply()),
+            (Line::TooLong | Line::Partial, _) => Next::Close(replies::LONG_LINE.with(&[&limits::COMMAND_LINE])),
         };
         self.count_error(next)
     }
@@ -137,94 +163,113 @@ impl Session {
     async fn command(&mut self, command: Command) -> Next {
         let idle = self.counts.idle + 1;
         self.counts.idle = match command {
-            Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Auth { .. } => 0,
+            Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Bdat { .. } | Command::Auth { .. } => 0,
             _ => idle,
         };
         match command {
-            Command::Hello { extended, name } => self.hello(extended, name),
+            Command::Hello { extended, name } => self.hello(extended, name).await,
             Command::StartTls => self.starttls(),
-            Command::Auth { mechanism, initial } => self.auth(mechanism, initial).await,
+            Command::Auth { mechanism, initial } => self.auth(&mechanism, initial).await,
             Command::Mail(mail) => Next::Say(self.mail(mail).await),
-            Command::Rcpt(recipient) => self.rcpt(recipient).await,
-            Command::Data => self.data(),
+            Command::Rcpt(rcpt) => self.rcpt(rcpt).await,
+            Command::Data => self.data().await,
+            Command::Bdat { octets, last } => self.bdat(octets, last),
             Command::Rset => {
-                self.envelope = None;
-                Next::Say(Reply::new(250, "2.0.0", "begin again"))
+                self.forget();
+                Next::Say(replies::RESET.reply())
             }
-            Command::Noop => Next::Say(Reply::new(250, "2.0.0", "nothing done")),
-            Command::Help => Next::Say(Reply::new(214, "2.0.0", "see RFC 5321")),
-            // Telling who exists would be a gift to those who collect addresses (RFC 5321 §7.3).
-            Command::Vrfy => Next::Say(Reply::new(252, "2.5.0", "send mail and see")),
-            Command::Quit => Next::Close(Reply::new(221, "2.0.0", "goodbye")),
-            Command::NotOffered => Next::Say(Reply::new(502, "5.5.1", "this command is not offered here")),
+            Command::Noop => Next::Say(replies::NOTHING_DONE.reply()),
+            Command::Help => Next::Say(replies::HELP.reply()),
+            Command::Vrfy => Next::Say(replies::VERIFY.reply()),
+            Command::Quit => Next::Close(replies::GOODBYE.reply()),
+            Command::NotOffered => Next::Say(replies::NOT_OFFERED.reply()),
         }
     }
 
     /// Takes a message after DATA and says what became of it.
     pub async fn message(&mut self, received: Received) -> Next {
         let Some(envelope) = self.envelope.take() else {
-            return Next::Close(Reply::new(451, "4.3.0", "this message came unexpectedly"));
+            return Next::Close(replies::NOT_NOW.reply());
         };
-        let reply = match received {
+        let refusal = match received {
+            Received::Whole(bytes, share) => return Next::Say(self.finish(envelope, bytes, Some(share)).await),
             Received::TooLarge => too_large(),
-            Received::NoMemory => Reply::new(452, "4.3.1", "too many large messages at once; try again later"),
-            Received::Whole(bytes, share) => {
-                let reply = match self.account.clone() {
-                    Some(account) => self.submit(envelope, account, bytes).await,
-                    None => self.take_in(envelope, bytes).await,
-                };
-                drop(share);
-                reply
-            }
+            Received::NoMemory => replies::NO_MEMORY.reply(),
         };
-        Next::Say(reply)
+        self.note_message(&envelope, &refusal);
+        Next::Say(refusal)
+    }
+
+    /// A whole message, however it came. Its share of the memory is held until it is dealt with.
+    async fn finish(&mut self, envelope: Envelope, bytes: Vec<u8>, share: Option<Share>) -> Reply {
+        let reply = match self.account.clone() {
+            Some(account) => self.submit(envelope, account, bytes).await,
+            None => self.take_in(envelope, bytes).await,
+        };
+        drop(share);
+        reply
     }
 
     /// What is said to a message that cannot be read to its end. Nothing after it may be taken for a command.
     pub fn broken_message(&mut self, error: DotError) -> Next {
-        self.envelope = None;
+        let refusal = replies::BROKEN_MESSAGE.with(&[&error]);
+        if let Some(envelope) = self.envelope.take() {
+            self.note_message(&envelope, &refusal);
+        }
         tracing::info!("{} sent a message that is refused: {error}", self.client);
-        Next::Close(Reply::new(554, "5.6.0", format!("{error}; closing the connection")))
+        Next::Close(refusal)
     }
 
-    fn hello(&mut self, extended: bool, name: String) -> Next {
+    /// Ends the transaction.
+    fn forget(&mut self) {
         self.envelope = None;
+        self.chunks = Chunks::default();
+    }
+
+    async fn hello(&mut self, extended: bool, name: String) -> Next {
+        self.forget();
         let greeting = format!("{} greets {name}", self.house.hostname);
         self.hello = Some(Hello { extended, name });
         if !extended {
             return Next::Say(Reply::many(250, vec![self.house.hostname.to_string()]));
         }
-        let mut lines = vec![greeting, "PIPELINING".into(), format!("SIZE {}", limits::MESSAGE), "8BITMIME".into()];
-        lines.push("ENHANCEDSTATUSCODES".into());
-        match (&self.tls, self.kind) {
-            (None, _) => lines.push("STARTTLS".into()),
-            (Some(_), Kind::Submission) if self.account.is_none() => lines.push("AUTH PLAIN LOGIN".into()),
-            (Some(_), _) => {}
+        if self.kind == Kind::Submission && self.tls.is_some() {
+            self.offer.scram = self.house.neighbours.scram_offered().await;
         }
-        lines.push("HELP".into());
+        let mut lines = vec![greeting];
+        lines.extend(self.capabilities(base::time::now_unix()));
         Next::Say(Reply::many(250, lines))
     }
 
     fn starttls(&mut self) -> Next {
         if self.tls.is_some() {
-            return Next::Say(Reply::new(503, "5.5.1", "TLS is on already"));
+            return Next::Say(replies::TLS_ALREADY.reply());
         }
-        Next::StartTls(Reply::new(220, "2.0.0", "go ahead"))
+        Next::StartTls(replies::BEGIN_TLS.reply())
     }
 
-    fn data(&mut self) -> Next {
+    async fn data(&mut self) -> Next {
         let Some(envelope) = &self.envelope else { return Next::Say(out_of_order("MAIL comes first")) };
+        if self.chunks.have_begun() {
+            return Next::Say(out_of_order("a message that began with BDAT goes on with it"));
+        }
+        if envelope.body == Body::Binary {
+            return Next::Say(out_of_order("a binary message comes by BDAT"));
+        }
         if envelope.recipients.is_empty() {
-            return Next::Say(Reply::new(554, "5.5.1", "no valid recipients"));
+            return Next::Say(replies::NO_RECIPIENTS.reply());
         }
-        if let Some(account) = &self.account {
-            let allowed = self.house.rates.take(account, envelope.recipients.len(), std::time::Instant::now());
-            if !allowed {
-                tracing::warn!("{account} sends more than {} messages an hour", limits::MESSAGES_PER_HOUR);
-                return Next::Say(Reply::new(450, "4.7.1", "you have sent very much lately; try again in an hour"));
-            }
+        if let Some(refusal) = self.braked() {
+            return Next::Say(refusal);
         }
-        Next::Data(Reply::new(354, "", "end with a line that is a dot alone"))
+        Next::Data(replies::SEND_DATA.reply())
+    }
+
+    /// Refuses what goes beyond what an account may send.
+    fn braked(&self) -> Option<Reply> {
+        let (account, envelope) = (self.account.as_ref()?, self.envelope.as_ref()?);
+        let allowed = self.house.rates.take(account, envelope.recipients.len(), std::time::Instant::now());
+        (!allowed).then(|| replies::BRAKED.with(&[&"you have sent very much lately; try again in an hour"]))
     }
 
     /// Closes on a peer that makes one mistake after another.
@@ -233,7 +278,7 @@ impl Session {
             Next::Say(reply) if (500..=504).contains(&reply.code) => {
                 self.counts.errors += 1;
                 if self.counts.errors >= limits::ERRORS {
-                    return Next::Close(Reply::new(421, "4.7.0", "too many mistakes; come back later"));
+                    return Next::Close(replies::TOO_MANY_MISTAKES.reply());
                 }
                 Next::Say(reply)
             }
@@ -242,8 +287,16 @@ impl Session {
     }
 
     /// How the message came, for the Received field (RFC 3848).
-    fn protocol(&self) -> &'static str {
+    fn protocol(&self, utf8: bool) -> &'static str {
         let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
+        if utf8 {
+            // RFC 6531 §4.3.
+            return match (self.tls.is_some(), self.account.is_some()) {
+                (true, true) => "UTF8SMTPSA",
+                (true, false) => "UTF8SMTPS",
+                (false, _) => "UTF8SMTP",
+            };
+        }
         match (extended, self.tls.is_some(), self.account.is_some()) {
             (false, false, _) => "SMTP",
             (_, true, true) => "ESMTPSA",
@@ -254,25 +307,25 @@ impl Session {
 }
 
 fn misunderstood(error: &CommandError) -> Reply {
-    match error {
-        CommandError::Unknown => Reply::new(500, "5.5.2", error.to_string()),
-        CommandError::Syntax(_) => Reply::new(501, "5.5.4", error.to_string()),
-        CommandError::Parameter(_) => Reply::new(555, "5.5.4", error.to_string()),
-        CommandError::Address(_) => Reply::new(553, "5.1.3", error.to_string()),
-        CommandError::NotAscii => Reply::new(553, "5.6.7", error.to_string()),
-    }
+    let said = match error {
+        CommandError::Unknown | CommandError::NotText => replies::UNKNOWN_COMMAND,
+        CommandError::Syntax(_) | CommandError::Chunk => replies::SYNTAX,
+        CommandError::Parameter(_) => replies::UNKNOWN_PARAMETER,
+        CommandError::Address(_) => replies::BAD_ADDRESS,
+    };
+    said.with(&[error])
 }
 
 fn out_of_order(text: &str) -> Reply {
-    Reply::new(503, "5.5.1", text)
+    replies::OUT_OF_ORDER.with(&[&text])
 }
 
 fn too_large() -> Reply {
-    Reply::new(552, "5.3.4", format!("a message is no larger than {} MB", limits::MESSAGE >> 20))
+    replies::TOO_LARGE.with(&[&(limits::MESSAGE >> 20)])
 }
 
 /// What is said when a neighbour does not answer: the peer keeps the message and comes again.
 fn not_now(error: &wire::WireError) -> Reply {
     tracing::warn!("deferring: {error}");
-    Reply::new(451, "4.3.2", "a part of this server does not answer just now; try again later")
+    replies::NOT_NOW.reply()
 }

@@ -1,59 +1,84 @@
 //! A user's message: checked that it is theirs, completed, signed, and in the queue before the 250 (RFC 6409).
 
 use super::envelope::Envelope;
-use super::inbound::malformed;
-use super::{Session, not_now};
+use super::inbound::{fit, malformed};
+use super::{Session, not_now, replies};
 use crate::message::Message;
 use crate::message::submitted;
 use crate::message::trace::{From, Hop};
 use crate::proto::Reply;
-use crate::queue::entry::Recipient;
 use crate::queue::{Outgoing, QueueError, new_id};
 use base::Address;
 use std::sync::Arc;
+use wire::mta::{Step, What};
 
 impl Session {
     pub(super) async fn submit(&mut self, envelope: Envelope, account: Address, bytes: Vec<u8>) -> Reply {
-        let mut message = match Message::received(bytes) {
+        let id = new_id();
+        let message = match self.completed(&id, &envelope, &account, bytes).await {
             Ok(message) => message,
-            Err(error) => return malformed(error),
+            Err(refusal) => {
+                self.note_message(&envelope, &refusal);
+                return refusal;
+            }
         };
-        let author = match self.author(&account, &message).await {
-            Ok(author) => author,
-            Err(reply) => return reply,
+        let now = base::time::now_unix();
+        let due = envelope.release.map_or(now, |release| release.at(now));
+        let arrival = self.arrival(&id, &envelope, &message.head, message.size() as u64);
+        let outgoing = Outgoing {
+            account: Some(account.clone()),
+            needs: self.needs(&envelope, &message),
+            wish: envelope.wish.clone(),
+            ..Outgoing::new(
+                id.clone(),
+                envelope.sender.clone(),
+                envelope.recipients.iter().map(|to| to.in_queue(due)).collect(),
+            )
         };
-        let (id, now) = (new_id(), base::time::now_unix());
-        submitted::complete(&mut message, author.domain(), &id, now);
-        match self.house.neighbours.sign(author.domain(), &message).await {
-            Ok(signature) => message.prepend(&signature),
-            Err(error) => return not_now(&error),
-        }
-        message.prepend(&self.trace(&id, &envelope, now));
-        let recipients = envelope.recipients.into_iter();
-        let recipients = recipients.map(|to| Recipient::new(to.address, to.local, now)).collect();
-        let outgoing =
-            Outgoing { account: Some(account.clone()), ..Outgoing::new(id.clone(), envelope.sender, recipients) };
         match self.house.queue.add(outgoing, Arc::new(message)).await {
             Ok(()) => {
                 tracing::info!("{id}: queued for {account}");
-                Reply::new(250, "2.0.0", format!("queued as {id}"))
+                self.house.history.arrived(arrival);
+                let words = match due > now {
+                    true => format!("it is in the queue, to leave at {}", base::time::readable(due)),
+                    false => "it is in the queue".to_owned(),
+                };
+                self.house.history.step(&id, None, Step::new(What::Queued, words));
+                replies::QUEUED.with(&[&id])
             }
-            Err(error) => no_room(&error),
+            Err(error) => self.turned_away(arrival, no_room(&error)),
         }
+    }
+
+    /// The message with all that a submission server adds, signed.
+    async fn completed(
+        &self,
+        id: &str,
+        envelope: &Envelope,
+        account: &Address,
+        bytes: Vec<u8>,
+    ) -> Result<Message, Reply> {
+        let mut message = Message::received(fit(envelope, bytes)?).map_err(malformed)?;
+        let author = self.author(account, &message).await?;
+        let now = base::time::now_unix();
+        submitted::complete(&mut message, author.domain(), id, now);
+        let signature = self.house.neighbours.sign(author.domain(), &message).await.map_err(|error| not_now(&error))?;
+        message.prepend(&signature);
+        message.prepend(&self.trace(id, envelope, now));
+        Ok(message)
     }
 
     /// The address that the message is from, when all that it names belong to the account (RFC 6409 §6.1).
     async fn author(&self, account: &Address, message: &Message) -> Result<Address, Reply> {
-        let refuse = |text: String| Reply::new(550, "5.7.1", text);
-        let authors = submitted::authors(message).map_err(|error| refuse(error.to_string()))?;
+        let authors = submitted::authors(message).map_err(|error| replies::NO_AUTHOR.with(&[&error]))?;
         for author in &authors {
             match self.house.neighbours.may_send(account, author).await {
                 Ok(true) => {}
-                Ok(false) => return Err(refuse(format!("{account} may not write {author} into From or Sender"))),
+                Ok(false) => return Err(replies::NOT_THE_AUTHOR.with(&[account, author])),
                 Err(error) => return Err(not_now(&error)),
             }
         }
-        authors.into_iter().next().ok_or_else(|| refuse("the message names nobody it is from".to_owned()))
+        authors.into_iter().next().ok_or_else(|| replies::NO_AUTHOR.with(&[&"the message names nobody it is from"]))
     }
 
     fn trace(&self, id: &str, envelope: &Envelope, now: u64) -> String {
@@ -64,7 +89,7 @@ impl Session {
         let hop = Hop {
             by: &self.house.hostname,
             from: From::User,
-            protocol: self.protocol(),
+            protocol: self.protocol(envelope.utf8),
             tls: self.tls.as_deref(),
             id,
             recipient,
@@ -77,7 +102,7 @@ impl Session {
 fn no_room(error: &QueueError) -> Reply {
     tracing::error!("a message cannot be queued: {error}");
     match error {
-        QueueError::Full | QueueError::DiskFull => Reply::new(452, "4.3.1", format!("{error}; try again later")),
-        QueueError::Io(_) => Reply::new(451, "4.3.0", "the queue cannot be written just now; try again later"),
+        QueueError::Full | QueueError::DiskFull => replies::QUEUE_FULL.with(&[error]),
+        QueueError::Io(_) => replies::QUEUE_NOT_NOW.reply(),
     }
 }

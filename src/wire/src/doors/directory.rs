@@ -18,7 +18,7 @@ crate::door! { base::Role::Directory;
     Authenticate { login: String, password: Secret, service: Service, client: IpAddr } -> Login, from [Mta, Mailbox, Web];
     /// What a SCRAM-SHA-256 exchange (RFC 5802, RFC 7677) begins with. A name that is unknown or has no app passwords
     /// gets a made-up salt, always the same one, so that the answer tells nothing.
-    ScramChallenge { login: String, client: IpAddr } -> ScramParameters, from [Mailbox];
+    ScramChallenge { login: String, client: IpAddr } -> ScramParameters, from [Mta, Mailbox];
     /// Whether a client's proof fits one of the account's app passwords. Slow on failure, like `Authenticate`.
     ScramVerify {
         login: String,
@@ -28,9 +28,9 @@ crate::door! { base::Role::Directory;
         client_proof: Vec<u8>,
         service: Service,
         client: IpAddr,
-    } -> ScramLogin, from [Mailbox];
+    } -> ScramLogin, from [Mta, Mailbox];
     /// Whether any account has an app password: without one nobody can log in by SCRAM, and it is not to be offered.
-    ScramOffered {} -> bool, from [Mailbox];
+    ScramOffered {} -> bool, from [Mta, Mailbox];
     /// Makes a random password for one device, which is good for everything but the panel. It is shown this once.
     AddAppPassword { account: Address, name: String } -> Secret, from [];
     /// The app passwords of an account, by name.

@@ -6,7 +6,7 @@
 
 mod scram;
 
-use base::Secret;
+use crate::Secret;
 use scram::Scram;
 
 /// The mechanisms, in the order in which a server should name them: the strongest first.
@@ -184,6 +184,22 @@ impl Exchange {
         self.0 = State::Over;
         scram::final_message(server_signature)
     }
+}
+
+/// What a server adds to the client's nonce (RFC 5802 §5.1: printable ASCII without commas); 144 bits.
+pub fn nonce() -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>())
+}
+
+/// The `tls-exporter` channel binding of a TLS 1.3 connection (RFC 9266 §4); earlier versions need an extension that
+/// the client may lack, so they have none.
+pub fn exported(connection: &rustls::ServerConnection) -> Option<Vec<u8>> {
+    if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    let exported = connection.export_keying_material([0u8; 32], b"EXPORTER-Channel-Binding", Some(b""));
+    exported.ok().map(|bytes| bytes.to_vec())
 }
 
 fn text(bytes: &[u8]) -> Result<String, Fault> {

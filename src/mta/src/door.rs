@@ -1,10 +1,10 @@
 //! The control door: the box's own mail, and a look into the queue.
 
+use crate::forward;
 use crate::house::House;
 use crate::limits;
 use crate::message::trace::{From, Hop};
 use crate::message::{Message, submitted, with_crlf};
-use crate::queue::entry::Recipient;
 use crate::queue::{Outgoing, new_id};
 use base::{Address, Role};
 use std::sync::Arc;
@@ -56,8 +56,11 @@ impl Door {
         let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
         let sender = match send.what {
             Automatic::Redirect { is_report } => {
+                let sender = self.redirected_sender(send, is_report, &message).await?;
                 self.trace(&mut message, &id, now);
-                (!is_report).then(|| send.account.clone())
+                let seal = self.house.neighbours.seal(send.account.domain(), &message, &[]).await.map_err(away)?;
+                message.prepend(&seal);
+                sender
             }
             Automatic::Answer => {
                 self.sign_answer(&send.account, &mut message, &id, now).await?;
@@ -66,17 +69,35 @@ impl Door {
         };
         let mut recipients = Vec::with_capacity(send.to.len());
         for to in &send.to {
-            let local = self.house.neighbours.is_local(to).await.map_err(away)?;
-            recipients.push(Recipient::new(to.clone(), local, now));
+            recipients.extend(self.house.neighbours.recipients(to, now).await.map_err(away)?);
         }
         let outgoing = Outgoing { account: Some(send.account.clone()), ..Outgoing::new(id, sender, recipients) };
         self.house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
     }
 
+    /// Whose name a redirected message bears on its envelope: its sender's, rewritten as an alias would. Where the mailbox
+    /// did not write down who that was, the account's.
+    async fn redirected_sender(
+        &self,
+        send: &SendAs,
+        is_report: bool,
+        message: &Message,
+    ) -> Result<Option<Address>, Refusal> {
+        let path = message.fields().find(|field| field.is("Return-Path")).map(|field| field.value());
+        match path.as_deref() {
+            _ if is_report => Ok(None),
+            Some("<>") => Ok(None),
+            Some(path) => match Address::parse(path.trim_matches(['<', '>'])) {
+                Ok(real) => self.house.neighbours.sender_of_forwarded(Some(&real), &send.account).await.map_err(away),
+                Err(_) => Ok(Some(send.account.clone())),
+            },
+            None => Ok(Some(send.account.clone())),
+        }
+    }
+
     /// A redirected message keeps its author and signatures. What the filter said of it is nobody else's business.
     fn trace(&self, message: &mut Message, id: &str, at: u64) {
-        let ours = |name: &str| name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("X-Mailstead-"));
-        message.retain(|field| !ours(field.name) && !field.is("Return-Path"));
+        forward::clean(message);
         let hop =
             Hop { by: &self.house.hostname, from: From::User, protocol: "LMTP", tls: None, id, recipient: None, at };
         message.prepend(&hop.field());
@@ -107,8 +128,7 @@ impl Door {
         submitted::complete(&mut message, send.from.domain(), &id, now);
         let signature = self.house.neighbours.sign(send.from.domain(), &message).await.map_err(away)?;
         message.prepend(&signature);
-        let local = self.house.neighbours.is_local(&send.to).await.map_err(away)?;
-        let recipients = vec![Recipient::new(send.to.clone(), local, now)];
+        let recipients = self.house.neighbours.recipients(&send.to, now).await.map_err(away)?;
         let outgoing = Outgoing::new(id, Some(send.from.clone()), recipients);
         self.house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
     }

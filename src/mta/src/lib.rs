@@ -12,6 +12,7 @@ mod channel;
 mod delivery;
 mod door;
 mod dsn;
+mod forward;
 mod history;
 mod house;
 pub mod limits;
@@ -46,6 +47,8 @@ pub enum MtaError {
     Queue { path: std::path::PathBuf, source: io::Error },
     #[error("the history in {path} cannot be opened: {source}")]
     History { path: std::path::PathBuf, source: rusqlite::Error },
+    #[error("the key in {path} cannot be used: {source}")]
+    Key { path: std::path::PathBuf, source: io::Error },
     #[error("the resolver at {address} cannot be used: {why}")]
     Resolver { address: std::net::SocketAddr, why: String },
     #[error("the mta door cannot be opened: {0}")]
@@ -72,12 +75,14 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
     let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
     let history = history::History::open(&paths.queue());
     let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
+    let key = paths.queue().join(".keys/srs");
+    let srs = srs::Srs::open(&key).map_err(|source| MtaError::Key { path: key, source })?;
     let home = config.email.domain().clone();
     let house = Arc::new(house::House {
         paths: paths.clone(),
         hostname: config.hostname.clone(),
         home: home.clone(),
-        neighbours: neighbours::Neighbours::new(&paths),
+        neighbours: neighbours::Neighbours::new(&paths, srs),
         queue: Arc::clone(&queue),
         history: history.clone(),
         memory: memory::Memory::default(),

@@ -1,13 +1,15 @@
 //! What the MTA asks of its neighbours, in its own words.
 
 use crate::message::Message;
+use crate::srs::Srs;
 use base::{Address, Domain, Paths};
 use std::net::IpAddr;
+use std::sync::Arc;
 use wire::directory::{
     Authenticate, Login, MaySend, Resolution, Resolve, ScramChallenge, ScramLogin, ScramOffered, ScramParameters,
     ScramVerify, Service,
 };
-use wire::filter::{Judge, Sign, Verdict};
+use wire::filter::{Judge, Seal, Sign, Verdict};
 use wire::mailbox::{Room, RoomFor};
 use wire::{Client, WireError};
 
@@ -15,11 +17,13 @@ use wire::{Client, WireError};
 #[derive(Debug, Clone)]
 pub struct Neighbours {
     client: Client,
+    /// Senders of forwarded mail: rewritten, and told again.
+    pub srs: Arc<Srs>,
 }
 
 impl Neighbours {
-    pub fn new(paths: &Paths) -> Self {
-        Self { client: Client::new(paths.clone()) }
+    pub fn new(paths: &Paths, srs: Srs) -> Self {
+        Self { client: Client::new(paths.clone()), srs: Arc::new(srs) }
     }
 
     pub async fn resolve(&self, address: &Address) -> Result<Resolution, WireError> {
@@ -40,7 +44,7 @@ impl Neighbours {
 
     /// Whether the address's domain is one of ours.
     pub async fn is_local(&self, address: &Address) -> Result<bool, WireError> {
-        Ok(self.resolve(address).await? != Resolution::Elsewhere)
+        Ok(!matches!(self.resolve(address).await?, Resolution::Elsewhere | Resolution::BackupFor(_)))
     }
 
     pub async fn log_in(&self, login: String, password: base::Secret, client: IpAddr) -> Result<Login, WireError> {
@@ -74,6 +78,16 @@ impl Neighbours {
     /// The filter's view of a stranger's message.
     pub async fn judge(&self, question: &Judge, message: &[u8]) -> Result<Verdict, WireError> {
         self.client.ask_with_body(question, message).await.map(|(verdict, _)| verdict)
+    }
+
+    /// The ARC fields for a message that is passed on by an address of `domain`. `received` is the message as it came in,
+    /// where it was changed since.
+    pub async fn seal(&self, domain: &Domain, message: &Message, received: &[u8]) -> Result<String, WireError> {
+        let mut bytes = received.to_vec();
+        bytes.extend_from_slice(&message.head);
+        bytes.extend_from_slice(&message.body);
+        let ask = Seal { domain: domain.clone(), as_received: received.len() as u64 };
+        Ok(self.client.ask_with_body(&ask, &bytes).await?.0.headers)
     }
 
     /// The signature fields for a message from `domain`.

@@ -153,7 +153,8 @@ impl Srs {
 }
 
 /// Whether a local part is one of the scheme, however old or wrong.
-pub fn is_srs(local: &str) -> bool {
+#[cfg(test)]
+fn is_srs(local: &str) -> bool {
     tagged(local).is_some()
 }
 
@@ -302,7 +303,8 @@ mod tests {
             let theirs = address(theirs.strip_prefix("200 ").unwrap_or_else(|| panic!("{theirs}")));
             assert_eq!(srs().undo(theirs.local(), now), Some(Ok(address(sender))), "{theirs}");
         }
-        let forged = srs().rewrite(&address("joe@example.net"), &ours(), now).unwrap().to_string().replace("joe", "jim");
+        let forged =
+            srs().rewrite(&address("joe@example.net"), &ours(), now).unwrap().to_string().replace("joe", "jim");
         assert!(ask(reverse, &forged).starts_with("500"));
     }
 

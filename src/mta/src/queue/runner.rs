@@ -1,6 +1,6 @@
 //! Delivers what is due: many destinations at once, few conversations with each, later again what was put off.
 
-use super::entry::{Destination, Entry, State};
+use super::entry::{Destination, Entry, Recipient, State};
 use super::schedule::Schedule;
 use super::{Outgoing, Queue, new_id};
 use crate::delivery::client::{To, Transaction};
@@ -12,7 +12,6 @@ use crate::history::History;
 use crate::limits;
 use crate::memory::Memory;
 use crate::neighbours::Neighbours;
-use crate::queue::entry::Recipient;
 use crate::session::OWN_VERDICT;
 use base::{Address, Domain, Paths};
 use std::collections::HashSet;
@@ -202,7 +201,8 @@ impl<N: Names> Runner<N> {
     /// Queues a report to the sender. Reports themselves are never reported on (RFC 5321 §4.5.5).
     async fn tell_sender(&self, entry: &Entry, failures: &[Failure], original: &[u8], now: u64) -> Result<(), String> {
         let Some(sender) = entry.sender.as_ref().filter(|_| !failures.is_empty()) else { return Ok(()) };
-        let local = self.neighbours.is_local(sender).await.map_err(|error| error.to_string())?;
+        let recipients = self.neighbours.recipients(sender, now).await.map_err(|error| error.to_string())?;
+        let local = recipients.iter().all(|recipient| recipient.local);
         let by = Reporter { hostname: &self.hostname, home: &self.home };
         let report = dsn::report(by, sender, entry, failures, original, now);
         let mut report = report.map_err(|error| error.to_string())?;
@@ -210,7 +210,6 @@ impl<N: Names> Runner<N> {
             // A report without a signature is better than none.
             report.prepend(&signature);
         }
-        let recipients = vec![Recipient::new(sender.clone(), local, now)];
         let outgoing = Outgoing::new(new_id(), None, recipients);
         self.queue.add_always(outgoing, Arc::new(report)).await.map_err(|error| error.to_string())
     }

@@ -53,10 +53,12 @@ pub const MAX_ALIAS_TARGETS: usize = 100;
 pub const MAX_ALIAS_DEPTH: usize = 5;
 /// Senders and writers named for one alias.
 pub const MAX_ALIAS_PEOPLE: usize = 100;
-/// Members of one list. All of them are one entry in the queue, some 200 bytes each.
-pub const MAX_LIST_MEMBERS: u64 = 5_000;
+/// Members of one list. Each gets a copy of its own, with its own way out, and the queue holds 10,000.
+pub const MAX_LIST_MEMBERS: u64 = 500;
 /// Moderators of one list; each gets every letter about it.
 pub const MAX_LIST_MODERATORS: usize = 10;
+/// Octets of a list's name before the @: `+unsubscribe-` and 16 more have to fit into 64 (RFC 5321 §4.5.3.1.1).
+pub const MAX_LIST_LOCAL: usize = 34;
 /// Longest name of a list, in characters: it goes into a header line.
 pub const MAX_LIST_NAME: usize = 64;
 /// Days on which mail to a list's member came back before the member is suspended. Mailman's default score is 5 too.

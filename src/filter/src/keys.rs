@@ -26,7 +26,7 @@ const ED25519_SELECTOR: &str = "ms1e";
 
 /// The header fields that are signed, each also once more than it occurs where adding one would mislead a reader
 /// (RFC 6376 §5.4.1 and §8.15).
-const SIGNED: [&str; 23] = [
+const SIGNED: [&str; 19] = [
     "From",
     "From",
     "To",
@@ -45,15 +45,12 @@ const SIGNED: [&str; 23] = [
     "MIME-Version",
     "Content-Type",
     "Content-Transfer-Encoding",
-    "List-Id",
-    "List-Post",
-    "List-Help",
     "List-Unsubscribe",
-    "List-Unsubscribe-Post",
 ];
 
-/// The header fields that an ARC set covers (RFC 8617 §4.1.2).
-const SEALED: [&str; 18] = [
+/// The header fields that an ARC set covers (RFC 8617 §4.1.2). Not List-Unsubscribe: a list's seal is made once, and that
+/// field is another one for each member.
+const SEALED: [&str; 16] = [
     "From",
     "To",
     "Cc",
@@ -68,8 +65,6 @@ const SEALED: [&str; 18] = [
     "Content-Type",
     "Content-Transfer-Encoding",
     "List-Id",
-    "List-Unsubscribe",
-    "List-Unsubscribe-Post",
     "List-Post",
     "DKIM-Signature",
 ];

@@ -23,8 +23,9 @@ pub fn decide(
     let score = sum.clamp(0.0, 10.0);
     let action =
         forged(ask, identity, own, is_list).unwrap_or(if score >= JUNK { Action::Junk } else { Action::Accept });
+    let strict = matches!(identity.policy, Some(Policy::Reject | Policy::Quarantine));
     let headers = auth.to_owned() + &fields(&action, score, &reasons);
-    Verdict { action, score, reasons, headers, author: None }
+    Verdict { action, score, reasons, headers, author: None, strict }
 }
 
 /// Mail that pretends to be from somewhere: refused, so that its sender learns of it if there is an honest one.

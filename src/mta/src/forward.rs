@@ -102,7 +102,7 @@ pub async fn find(house: &House, address: &Address) -> Result<Found, WireError> 
         Resolution::Accounts(accounts) => Found::Mailboxes(accounts),
         Resolution::Alias(forwarding) => Found::Onward(Onward::Alias(forwarding)),
         Resolution::List(_) => Found::Onward(Onward::List(address.clone())),
-        Resolution::BackupFor(backup) => Found::Onward(Onward::Backup(backup)),
+        Resolution::BackupFor(_) => Found::Elsewhere,
         Resolution::Unknown => Found::Unknown,
         Resolution::Elsewhere => Found::Elsewhere,
     })

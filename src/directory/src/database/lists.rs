@@ -1,7 +1,7 @@
 //! Mailing lists and their members.
 
 use super::{Database, Outcome, count, now, plain, seconds};
-use crate::limits::{BOUNCE_DAYS, BOUNCES_FORGOTTEN, MAX_LIST_MEMBERS, MAX_LIST_MODERATORS, MAX_LIST_NAME};
+use crate::limits::{BOUNCE_DAYS, BOUNCES_FORGOTTEN, MAX_LIST_LOCAL, MAX_LIST_MEMBERS, MAX_LIST_MODERATORS, MAX_LIST_NAME};
 use base::Address;
 use rusqlite::{OptionalExtension, params};
 use wire::directory::{AliasName, Bounced, MailingList, Member, Posting};
@@ -24,6 +24,10 @@ impl Database {
         let length = name.chars().count();
         if length == 0 || length > MAX_LIST_NAME || name.chars().any(|c| c.is_control() || "<>\"@".contains(c)) {
             let words = format!("a list's name has 1 to {MAX_LIST_NAME} characters, and none of < > \" @");
+            return Err(Refusal::new(Kind::Invalid, words));
+        }
+        if list.local().len() > MAX_LIST_LOCAL {
+            let words = format!("{list}: what stands before the @ of a list has {MAX_LIST_LOCAL} characters at most");
             return Err(Refusal::new(Kind::Invalid, words));
         }
         if moderators.is_empty() || moderators.len() > MAX_LIST_MODERATORS || moderators.contains(&list) {

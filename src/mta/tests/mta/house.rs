@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixListener};
-use wire::directory::{self, Login, Resolution};
+use wire::directory::{self, Forwarding, Login, Resolution, Writers};
 use wire::filter::{self, Action, Signed, Verdict};
 use wire::{Answer, Kind, Refusal, Serve};
 
@@ -173,6 +173,12 @@ impl Serve for Directory {
                     ("example.org", "ann" | "bob" | "slow" | "full" | "postmaster") => {
                         Resolution::Accounts(vec![account])
                     }
+                    ("example.org", "both") => passed_on(&account, &["ann@example.org"], Writers::Everyone),
+                    ("example.org", "out") => passed_on(&account, &[], Writers::Everyone),
+                    ("example.org", "staff") => passed_on(&account, &["ann@example.org"], Writers::Inside),
+                    ("example.org", "press") => {
+                        passed_on(&account, &[], Writers::Listed(vec![address("joe@example.net")]))
+                    }
                     ("example.org", _) => Resolution::Unknown,
                     _ => Resolution::Elsewhere,
                 })
@@ -186,6 +192,17 @@ impl Serve for Directory {
             other => Err(Refusal::new(Kind::Invalid, format!("{other:?}"))),
         }
     }
+}
+
+/// An alias that leads to `friend@example.net` too.
+fn passed_on(alias: &Address, accounts: &[&str], writers: Writers) -> Resolution {
+    let accounts = accounts.iter().map(|account| address(account)).collect();
+    Resolution::Alias(Forwarding {
+        alias: alias.clone(),
+        accounts,
+        outside: vec![address("friend@example.net")],
+        writers,
+    })
 }
 
 struct Filter;
@@ -206,7 +223,14 @@ impl Serve for Filter {
                     () => Action::Accept,
                 };
                 let headers = "Authentication-Results: box.example.org; spf=none\r\n".into();
-                ask.answer(Verdict { action, score: 1.5, reasons: Vec::new(), headers })
+                let author =
+                    text.contains("AUTHENTIC").then(|| text.lines().find_map(|line| line.strip_prefix("From: ")));
+                let author = author.flatten().and_then(|author| Address::parse(author.trim()).ok());
+                ask.answer(Verdict { action, score: 1.5, reasons: Vec::new(), headers, author, strict: text.contains("STRICT") })
+            }
+            filter::Request::Seal(_) if text.contains("SEAL-AWAY") => Err(Refusal::new(Kind::Busy, "away")),
+            filter::Request::Seal(ask) => {
+                ask.answer(Signed { headers: format!("ARC-Seal: i=1; d={}; was={}\r\n", ask.domain, ask.as_received) })
             }
             filter::Request::Sign(ask) if text.contains("FILTER-AWAY") => {
                 Err(Refusal::new(Kind::Busy, ask.domain.as_str()))

@@ -3,6 +3,7 @@
 
 mod crash;
 mod delivery;
+mod forwarding;
 mod house;
 mod inbound;
 mod names;

@@ -37,6 +37,9 @@ pub struct Verdict {
     /// The author, when it is shown that the message is from the domain in From.
     #[serde(default)]
     pub author: Option<Address>,
+    /// Whether the domain in From asks to refuse or put aside what is not shown to be from it.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

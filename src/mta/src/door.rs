@@ -8,7 +8,7 @@ use crate::message::{Message, submitted, with_crlf};
 use crate::queue::{Outgoing, new_id};
 use base::{Address, Role};
 use std::sync::Arc;
-use wire::mta::{Automatic, Request, Send, SendAs};
+use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step, What};
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
@@ -29,7 +29,18 @@ impl Serve for Door {
                 self.send_as(&send, &body).await?;
                 send.answer(())
             }
-            Request::Queue(queue) => queue.answer(self.house.queue.waiting()),
+            Request::Queue(ask) => ask.answer(self.house.queue.waiting().await.map_err(Refusal::internal)?),
+            Request::HowFull(ask) => ask.answer(self.house.queue.size().await.map_err(Refusal::internal)?),
+            Request::QueueShow(ask) => {
+                let (queued, message) =
+                    self.house.queue.show(&ask.id).await.map_err(Refusal::internal)?.ok_or_else(|| {
+                        let words =
+                            format!("no message {} waits; see: mailstead queue, and mailstead trace {0}", ask.id);
+                        Refusal::new(Kind::NotFound, words)
+                    })?;
+                Ok(ask.answer(queued)?.with_body(message))
+            }
+            Request::ChangeQueue(ask) => ask.answer(self.change_queue(&ask).await?),
             Request::Trace(ask) => {
                 let (history, question) = (self.house.history.clone(), ask.clone());
                 let found = tokio::task::spawn_blocking(move || history.search(&question)).await;
@@ -41,6 +52,21 @@ impl Serve for Door {
 }
 
 impl Door {
+    async fn change_queue(&self, ask: &ChangeQueue) -> Result<Vec<String>, Refusal> {
+        let changed = self.house.queue.change(&ask.which, ask.change).await.map_err(Refusal::internal)?;
+        let (what, words) = match ask.change {
+            QueueChange::Retry => (What::Noted, "the owner wants it tried now"),
+            QueueChange::Hold => (What::Held, "the owner keeps it back"),
+            QueueChange::Release => (What::Released, "the owner lets it go"),
+            QueueChange::Remove => (What::Removed, "the owner took it out of the queue"),
+        };
+        for id in &changed {
+            tracing::info!("{id}: {words}");
+            self.house.history.step(id, None, Step::new(what, words));
+        }
+        Ok(changed)
+    }
+
     /// Queues what an account's script sends, as much as the account itself might.
     async fn send_as(&self, send: &SendAs, body: &[u8]) -> Result<(), Refusal> {
         if send.to.is_empty() || send.to.len() > limits::RECIPIENTS {

@@ -1,8 +1,10 @@
-//! Reports to a sender about mail that could not be delivered (RFC 3461 §6, RFC 3464, RFC 6522). Pure.
+//! Reports to a sender about mail that failed, is late or has arrived (RFC 3461 §6, RFC 3464, RFC 6522, RFC 6533). Pure.
 
 use crate::delivery::Trouble;
+use crate::explain;
 use crate::limits;
 use crate::message::{Message, with_crlf};
+use crate::proto::delivery_status::Ret;
 use crate::queue::entry::Entry;
 use base::{Address, Domain};
 use mail_builder::MessageBuilder;
@@ -10,11 +12,25 @@ use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::raw::Raw;
 use mail_builder::mime::MimePart;
 
-/// A recipient that was given up, and why.
+/// What a report is about (RFC 3464 §2.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Failed,
+    Delayed,
+    /// In a mailbox of this box.
+    Delivered,
+    /// Handed to a server that sends no such reports.
+    Relayed,
+}
+
+/// One recipient in a report.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub struct About {
     pub recipient: Address,
-    pub trouble: Trouble,
+    /// As the first sender wrote it: `rfc822;ann@example.org`.
+    pub original: Option<String>,
+    /// What was met last, where it did not succeed.
+    pub trouble: Option<Trouble>,
     /// Whether it is the time that ran out, rather than a refusal.
     pub expired: bool,
 }
@@ -28,59 +44,132 @@ pub struct Reporter<'a> {
     pub home: &'a Domain,
 }
 
-/// Writes the report on an entry whose sender is known. `original` is the message as it was to be sent.
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Failed, Self::Delayed, Self::Delivered, Self::Relayed];
+
+    pub fn subject(self) -> &'static str {
+        match self {
+            Self::Failed => "Your message could not be delivered",
+            Self::Delayed => "Your message is not delivered yet",
+            Self::Delivered => "Your message has arrived",
+            Self::Relayed => "Your message was handed on",
+        }
+    }
+
+    fn action(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Delayed => "delayed",
+            Self::Delivered => "delivered",
+            Self::Relayed => "relayed",
+        }
+    }
+
+    fn opening(self) -> &'static str {
+        match self {
+            Self::Failed => "Your message could not be delivered to:",
+            Self::Delayed => "Your message could not be delivered so far to:",
+            Self::Delivered => "Your message is in the mailbox of:",
+            Self::Relayed => {
+                "Your message was handed to another server, which sends no reports of success, on its way to:"
+            }
+        }
+    }
+
+    fn closing(self) -> &'static str {
+        match self {
+            Self::Failed => "Nothing more will be tried.",
+            Self::Delayed => {
+                "You need not do anything: it is tried again and again until five days are over, and you hear if it fails."
+            }
+            Self::Delivered | Self::Relayed => "You get this because your mail program asked for it.",
+        }
+    }
+}
+
+/// Writes a report on an entry whose sender is known. `original` is the message as it was to be sent.
 pub fn report(
     by: Reporter<'_>,
     to: &Address,
     entry: &Entry,
-    failures: &[Failure],
+    kind: Kind,
+    about: &[About],
     original: &[u8],
     now: u64,
 ) -> std::io::Result<Message> {
-    let header = returned_header(original);
-    let plain = |text: String, kind: &'static str| {
-        MimePart::new(ContentType::new(kind), text.into_bytes()).transfer_encoding("7bit")
+    // Addresses outside ASCII need the forms of RFC 6533.
+    let global =
+        entry.needs.utf8 || !to.to_string().is_ascii() || about.iter().any(|it| !it.recipient.to_string().is_ascii());
+    let whole = kind == Kind::Failed && entry.wish.ret == Some(Ret::Full) && original.len() <= limits::RETURNED_MESSAGE;
+    let (returned, returned_kind) = match (whole, global) {
+        (true, false) => (original.to_vec(), "message/rfc822"),
+        (true, true) => (original.to_vec(), "message/global"),
+        (false, false) => (returned_header(original), "text/rfc822-headers"),
+        (false, true) => (returned_header(original), "message/global-headers"),
     };
-    let text = MimePart::new(ContentType::new("text/plain").attribute("charset", "utf-8"), explain(by, failures));
-    let status = plain(machine_part(by, entry, failures), "message/delivery-status");
-    // The header may have any octets in it, and this kind of part must not be encoded (RFC 6522 §4).
-    let returned = MimePart::new(ContentType::new("text/rfc822-headers"), header).transfer_encoding("8bit");
-    let kind = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
+    let status_kind = if global { "message/global-delivery-status" } else { "message/delivery-status" };
+    let text = ContentType::new("text/plain").attribute("charset", "utf-8");
+    let text = MimePart::new(text, explain(by, kind, about, whole));
+    let status =
+        MimePart::new(ContentType::new(status_kind), machine_part(by, entry, kind, about, global).into_bytes());
+    let status = status.transfer_encoding(if global { "8bit" } else { "7bit" });
+    // The original may have any octets in it, and this kind of part must not be encoded (RFC 6522 §4).
+    let returned = MimePart::new(ContentType::new(returned_kind), returned).transfer_encoding("8bit");
+    let report = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
     let bytes = MessageBuilder::new()
         .from(("Mail delivery".to_owned(), format!("postmaster@{}", by.home)))
         .to(to.to_string())
-        .subject("Your message could not be delivered")
+        .subject(kind.subject())
         .date(i64::try_from(now).unwrap_or_default())
         .message_id(format!("{}@{}", crate::queue::new_id(), by.hostname))
         .header("Auto-Submitted", Raw::new("auto-replied"))
-        .body(MimePart::new(kind, vec![text, status, returned]))
+        .body(MimePart::new(report, vec![text, status, returned]))
         .write_to_vec()?;
     Message::received(with_crlf(&bytes)).map_err(std::io::Error::other)
 }
 
 /// What a person reads.
-fn explain(by: Reporter<'_>, failures: &[Failure]) -> String {
-    let mut text = format!("This is the mail server {}.\r\n\r\n", by.hostname);
-    text.push_str("Your message could not be delivered to:\r\n\r\n");
-    for failure in failures {
-        let what =
-            if failure.expired { "gave up after trying for five days; the last try met" } else { "it was refused" };
-        text.push_str(&format!("  {}\r\n    {what}: {}\r\n\r\n", failure.recipient, failure.trouble.words));
+fn explain(by: Reporter<'_>, kind: Kind, about: &[About], whole: bool) -> String {
+    let mut text = format!("This is the mail server {}.\r\n\r\n{}\r\n\r\n", by.hostname, kind.opening());
+    for it in about {
+        text.push_str(&format!("  {}\r\n", it.recipient));
+        if let Some(trouble) = &it.trouble {
+            let what = match (kind, it.expired) {
+                (Kind::Delayed, _) => "the last try met",
+                (_, true) => "gave up after trying for five days; the last try met",
+                (_, false) => "it was refused",
+            };
+            text.push_str(&format!("    {what}: {}\r\n", trouble.words));
+            let said = trouble.reply.as_ref().map(|reply| reply.words()).unwrap_or_default();
+            if let Some(meaning) = explain::reply(trouble.server.as_deref(), &trouble.status, &said) {
+                text.push_str(&format!("    That means: {}\r\n", meaning.means));
+            }
+        }
+        text.push_str("\r\n");
     }
-    text.push_str("Nothing more will be tried. The header of your message follows.\r\n");
+    let what = if whole { "message" } else { "header of your message" };
+    text.push_str(&format!("{} The {what} follows.\r\n", kind.closing()));
     text
 }
 
 /// What a program reads (RFC 3464 §2).
-fn machine_part(by: Reporter<'_>, entry: &Entry, failures: &[Failure]) -> String {
-    let mut part = format!("Reporting-MTA: dns; {}\r\n", by.hostname);
+fn machine_part(by: Reporter<'_>, entry: &Entry, kind: Kind, about: &[About], global: bool) -> String {
+    let mut part = String::new();
+    if let Some(envid) = &entry.wish.envid {
+        part.push_str(&format!("Original-Envelope-Id: {}\r\n", printable(envid)));
+    }
+    part.push_str(&format!("Reporting-MTA: dns; {}\r\n", by.hostname));
     part.push_str(&format!("X-Queue-Id: {}\r\n", entry.id));
     part.push_str(&format!("Arrival-Date: {}\r\n", base::time::rfc5322(entry.queued)));
-    for Failure { recipient, trouble, .. } in failures {
-        part.push_str(&format!("\r\nFinal-Recipient: rfc822; {recipient}\r\nAction: failed\r\n"));
-        // What was a passing failure each time is a lasting one now (RFC 3464 §2.3.4).
-        let status = trouble.status.strip_prefix('4').map_or(trouble.status.clone(), |rest| format!("5{rest}"));
-        part.push_str(&format!("Status: {status}\r\n"));
+    for it in about {
+        part.push_str("\r\n");
+        if let Some(original) = &it.original {
+            part.push_str(&format!("Original-Recipient: {}\r\n", printable(original)));
+        }
+        let scheme = if global { "utf-8" } else { "rfc822" };
+        part.push_str(&format!("Final-Recipient: {scheme}; {}\r\nAction: {}\r\n", it.recipient, kind.action()));
+        part.push_str(&format!("Status: {}\r\n", status(kind, it)));
+        let Some(trouble) = &it.trouble else { continue };
         if let Some(server) = &trouble.server {
             let name = server.split(' ').next().unwrap_or_default();
             if name.contains('.') {
@@ -90,8 +179,23 @@ fn machine_part(by: Reporter<'_>, entry: &Entry, failures: &[Failure]) -> String
         if let Some(reply) = &trouble.reply {
             part.push_str(&format!("Diagnostic-Code: smtp; {}\r\n", printable(&reply.words())));
         }
+        if kind == Kind::Delayed {
+            let until = entry.queued + limits::GIVE_UP.as_secs();
+            part.push_str(&format!("Will-Retry-Until: {}\r\n", base::time::rfc5322(until)));
+        }
     }
     part
+}
+
+fn status(kind: Kind, about: &About) -> String {
+    match (&about.trouble, kind) {
+        (None, _) => "2.0.0".to_owned(),
+        // What was a passing failure each time is a lasting one now (RFC 3464 §2.3.4).
+        (Some(trouble), Kind::Failed) => {
+            trouble.status.strip_prefix('4').map_or(trouble.status.clone(), |rest| format!("5{rest}"))
+        }
+        (Some(trouble), _) => trouble.status.clone(),
+    }
 }
 
 /// One line of ASCII, short enough for any line limit.
@@ -140,9 +244,9 @@ mod tests {
             words: "mx.example.net said: 450".into(),
             scope: Default::default(),
         };
-        let failures = [Failure { recipient: bob, trouble, expired: true }];
+        let about = [About { recipient: bob, original: None, trouble: Some(trouble), expired: true }];
         let by = Reporter { hostname: &host, home: &home };
-        let report = report(by, &ann, &entry, &failures, b"Subject: h\xe9\r\n\r\nsecret body", 0).unwrap();
+        let report = report(by, &ann, &entry, Kind::Failed, &about, b"Subject: h\xe9\r\n\r\nsecret body", 0).unwrap();
         let bytes = report.into_bytes();
         let parsed = MessageParser::default().parse(&bytes).unwrap();
         let text = String::from_utf8_lossy(&bytes);

@@ -12,6 +12,7 @@ mod channel;
 mod delivery;
 mod door;
 mod dsn;
+pub mod explain;
 mod forward;
 mod history;
 mod house;
@@ -26,7 +27,10 @@ mod server;
 mod session;
 mod srs;
 
-pub use delivery::names::{Dns, LookupError, Mx, Names};
+pub use delivery::dane::Tlsa;
+pub use delivery::dns::Dns;
+pub use delivery::names::{Answer, LookupError, Mx, Names};
+pub use queue::clock::Clock;
 pub use queue::schedule::Schedule;
 
 use base::tls::Tickets;
@@ -69,9 +73,14 @@ pub async fn run(paths: Paths) -> Result<(), MtaError> {
 
 /// Runs the role with other sources of names and other waits; tests do.
 pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> Result<(), MtaError> {
+    run_by(paths, names, schedule, Clock::default()).await
+}
+
+/// The same with a clock for the queue that can be turned on.
+pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock: Clock) -> Result<(), MtaError> {
     let config = BoxConfig::load(&paths)?;
     let endpoints = Endpoints::of(&config);
-    let queue = queue::Queue::open(paths.queue());
+    let queue = queue::Queue::open(paths.queue(), clock, schedule.rests());
     let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
     let history = history::History::open(&paths.queue());
     let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
@@ -108,7 +117,7 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
         hostname: config.hostname,
         home,
         schedule,
-        busy: queue::runner::Busy::default(),
+        slots: queue::runner::slots(),
     };
     tokio::spawn(Arc::new(runner).run());
     tracing::info!("ready");

@@ -81,8 +81,15 @@ pub const RECIPIENTS_PER_DAY: u32 = 2_000;
 
 // --- The queue -------------------------------------------------------------------------------------------------------
 
-/// Messages that wait. Their envelopes are held in memory, a kilobyte or so each.
-pub const QUEUE_MESSAGES: usize = 10_000;
+/// Messages that wait. What is known of each in memory is some 300 octets.
+pub const QUEUE_MESSAGES: usize = 200_000;
+/// Largest message that is kept in the database itself: one sync for both. Larger ones are files, since SQLite would
+/// write them twice.
+pub const QUEUE_ROW: usize = 64 << 10;
+/// Changes of the queue that share a transaction at most.
+pub const QUEUE_GROUP: usize = 200;
+/// After this long the sender of a message that still waits is told. What Sendmail's `Timeout.queuewarn` has.
+pub const DELAY_NOTICE: Duration = Duration::from_secs(4 * 3_600);
 /// Octets that wait.
 pub const QUEUE_BYTES: u64 = 4 << 30;
 /// Free space below which nothing more is taken: mailboxes share the disk.
@@ -97,10 +104,14 @@ pub const RETRY_LONGEST: Duration = Duration::from_secs(4 * 3_600);
 pub const GIVE_UP: Duration = Duration::from_secs(5 * 86_400);
 /// How far a wait is spread, in percent, so that a peer that was down is not met by everything at once.
 pub const JITTER_PERCENT: u64 = 10;
-/// Deliveries at once, in all and to one destination. Postfix's `default_destination_concurrency_limit` is 20; small
-/// senders are liked better when they are gentle.
-pub const DELIVERIES: usize = 20;
-pub const DELIVERIES_PER_DESTINATION: usize = 3;
+/// Deliveries at once, in all.
+pub const DELIVERIES: usize = 50;
+/// Deliveries at once to one destination: at first, and after many successes. Postfix begins with 5 and goes up to 20;
+/// small senders are liked better when they are gentle.
+pub const DELIVERIES_TO_A_PLACE_FIRST: f32 = 2.0;
+pub const DELIVERIES_TO_A_PLACE: f32 = 10.0;
+/// Deliveries at once into this box's own mailboxes.
+pub const DELIVERIES_TO_MAILBOXES: f32 = 10.0;
 
 // --- The history -----------------------------------------------------------------------------------------------------
 
@@ -134,6 +145,8 @@ pub const ADDRESSES: usize = 8;
 pub const LOOKUP_WITHIN: Duration = Duration::from_secs(20);
 /// How much of the original's header a report returns.
 pub const RETURNED_HEADER: usize = 64 << 10;
+/// The largest message that a report returns whole, where its sender asked for that (RFC 3461 §4.3 leaves it to us).
+pub const RETURNED_MESSAGE: usize = 1 << 20;
 
 // --- Forwarding ------------------------------------------------------------------------------------------------------
 

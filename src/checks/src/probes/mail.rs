@@ -122,6 +122,7 @@ mod tests {
             next_try: 0,
             tries: 3,
             last: Some("450 try later".into()),
+            held: false,
         }
     }
 

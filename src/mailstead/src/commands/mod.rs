@@ -14,6 +14,7 @@ pub mod restore;
 pub mod run;
 pub mod setup;
 pub mod status;
+pub mod trace;
 pub mod undelete;
 pub mod user;
 

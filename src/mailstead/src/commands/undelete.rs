@@ -143,7 +143,7 @@ fn list(removed: &[RemovedMessage], json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn seconds(text: &str) -> anyhow::Result<u64> {
+pub fn seconds(text: &str) -> anyhow::Result<u64> {
     let unit = text.chars().last().context("it is empty")?;
     let factor = match unit {
         'm' => 60,

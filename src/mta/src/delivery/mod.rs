@@ -1,6 +1,8 @@
 //! Bringing mail to where it goes: other people's servers by SMTP, this box's mailboxes by LMTP.
 
 pub mod client;
+pub mod dane;
+pub mod dns;
 pub mod mailboxes;
 pub mod names;
 pub mod remote;

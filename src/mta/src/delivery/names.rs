@@ -1,15 +1,9 @@
-//! The DNS questions that delivery asks.
+//! The DNS questions that delivery asks, and what answers look like. [`super::dns`] asks them of a real resolver.
 
-use crate::limits;
+use super::dane::Tlsa;
 use base::Domain;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{RData, RecordType};
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::IpAddr;
 
 /// One MX record. The null MX's exchange is the root, written as an empty name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,88 +23,62 @@ pub enum LookupError {
     Passing(String),
 }
 
-/// Answers to the questions, empty where the name exists and has no such record.
+/// Records with what is known of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// Empty where the name exists and has no such record.
+    pub records: Vec<T>,
+    /// Whether the resolver vouches for all of it by DNSSEC (the AD bit), the absence of records included.
+    pub secure: bool,
+    /// Where a chain of CNAMEs ended, when the name was an alias.
+    pub canonical: Option<Domain>,
+}
+
+impl<T> Answer<T> {
+    /// An answer that nobody vouches for.
+    pub fn insecure(records: Vec<T>) -> Self {
+        Self { records, secure: false, canonical: None }
+    }
+
+    pub fn secure(records: Vec<T>) -> Self {
+        Self { records, secure: true, canonical: None }
+    }
+}
+
+/// Answers to the questions. What only some sources know has an answer that promises nothing.
 pub trait Names: Send + Sync + 'static {
     fn mx(&self, domain: &Domain) -> impl Future<Output = Result<Vec<Mx>, LookupError>> + Send;
     fn addresses(&self, host: &Domain) -> impl Future<Output = Result<Vec<IpAddr>, LookupError>> + Send;
-}
 
-/// The box's own resolver. It validates DNSSEC itself and answers SERVFAIL to what is forged.
-#[derive(Debug, Clone)]
-pub struct Dns {
-    resolver: TokioResolver,
-}
-
-impl Dns {
-    pub fn new(server: SocketAddr) -> Result<Self, NetError> {
-        let connection = |mut connection: ConnectionConfig| {
-            connection.port = server.port();
-            connection
-        };
-        let connections = vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
-        let name_server = NameServerConfig::new(server.ip(), true, connections);
-        let config = ResolverConfig::from_parts(None, Vec::new(), vec![name_server]);
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let options = builder.options_mut();
-        // Names come from the DNS alone, not from what a provider wrote into /etc/hosts.
-        options.use_hosts_file = ResolveHosts::Never;
-        // The resolver on loopback caches; a second cache would only keep old answers longer.
-        options.cache_size = 0;
-        options.timeout = Duration::from_secs(8);
-        options.attempts = 2;
-        Ok(Self { resolver: builder.build()? })
+    /// [`Names::mx`], with whether it is secure.
+    fn mx_answer(&self, domain: &Domain) -> impl Future<Output = Result<Answer<Mx>, LookupError>> + Send {
+        async move { Ok(Answer::insecure(self.mx(domain).await?)) }
     }
 
-    async fn records(&self, name: &Domain, kind: RecordType) -> Result<Vec<RData>, LookupError> {
-        let question = self.resolver.lookup(format!("{name}."), kind);
-        let answer = tokio::time::timeout(limits::LOOKUP_WITHIN, question)
-            .await
-            .map_err(|_| LookupError::Passing("no answer in time".into()))?;
-        match answer {
-            Ok(lookup) => Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
-            Err(error) if error.is_nx_domain() => Err(LookupError::NoSuchName),
-            Err(error) if error.is_no_records_found() && !is_failure(&error) => Ok(Vec::new()),
-            Err(error) => Err(LookupError::Passing(error.to_string())),
-        }
-    }
-}
-
-/// Whether "no records" hides a response code that says that the question was not answered.
-fn is_failure(error: &NetError) -> bool {
-    use hickory_resolver::net::DnsError;
-    use hickory_resolver::proto::op::ResponseCode;
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code != ResponseCode::NoError,
-        _ => true,
-    }
-}
-
-impl Names for Dns {
-    async fn mx(&self, domain: &Domain) -> Result<Vec<Mx>, LookupError> {
-        let records = self.records(domain, RecordType::MX).await?;
-        let mx = records.into_iter().filter_map(|data| match data {
-            RData::MX(mx) => Some(Mx {
-                preference: mx.preference,
-                exchange: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
-            }),
-            _ => None,
-        });
-        Ok(mx.collect())
+    /// [`Names::addresses`], with whether they are secure and where an alias led.
+    fn address_answer(&self, host: &Domain) -> impl Future<Output = Result<Answer<IpAddr>, LookupError>> + Send {
+        async move { Ok(Answer::insecure(self.addresses(host).await?)) }
     }
 
-    async fn addresses(&self, host: &Domain) -> Result<Vec<IpAddr>, LookupError> {
-        let (six, four) = tokio::join!(self.records(host, RecordType::AAAA), self.records(host, RecordType::A));
-        match (six, four) {
-            // One family's failure does not hide the other's addresses.
-            (Ok(mut six), Ok(four)) => {
-                six.extend(four);
-                Ok(six.iter().filter_map(RData::ip_addr).collect())
-            }
-            (Ok(some), Err(error)) | (Err(error), Ok(some)) => {
-                let found: Vec<_> = some.iter().filter_map(RData::ip_addr).collect();
-                if found.is_empty() { Err(error) } else { Ok(found) }
-            }
-            (Err(error), Err(_)) => Err(error),
-        }
+    /// The name that a CNAME record at exactly this name gives. Asked to learn whether an insecure address comes from
+    /// a secure alias (RFC 7672 §2.2.2).
+    fn alias(&self, _host: &Domain) -> impl Future<Output = Result<Answer<Domain>, LookupError>> + Send {
+        async { Ok(Answer::insecure(Vec::new())) }
+    }
+
+    /// The TLSA records of a port over TCP: `_25._tcp.mx.example.net`. That the name does not exist is an empty answer.
+    fn tlsa(&self, _host: &Domain, _port: u16) -> impl Future<Output = Result<Answer<Tlsa>, LookupError>> + Send {
+        async { Ok(Answer::insecure(Vec::new())) }
+    }
+
+    /// TXT records, each in one piece. The name may have labels that no host has, such as `_mta-sts`. That it does not
+    /// exist is an empty answer.
+    fn txt(&self, _name: &str) -> impl Future<Output = Result<Vec<String>, LookupError>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
+    /// The names that an address's PTR records give. That there are none is an empty answer.
+    fn pointers(&self, _address: IpAddr) -> impl Future<Output = Result<Vec<Domain>, LookupError>> + Send {
+        async { Ok(Vec::new()) }
     }
 }

@@ -110,18 +110,9 @@ impl Entry {
         self.recipients.iter().all(|recipient| recipient.state != State::Waiting)
     }
 
-    /// The destinations that have something due, each once.
-    pub fn due(&self, now: u64) -> Vec<Destination> {
-        let due = self.recipients.iter().filter(|recipient| recipient.is_due(now));
-        let mut destinations: Vec<_> = due.map(Recipient::destination).collect();
-        destinations.sort();
-        destinations.dedup();
-        destinations
-    }
-
     /// The due recipients of one destination, no more than fit one transaction.
-    pub fn due_at(&self, destination: &Destination, now: u64) -> Vec<Address> {
+    pub fn due_at(&self, destination: &Destination, now: u64) -> Vec<Recipient> {
         let due = self.recipients.iter().filter(|r| r.is_due(now) && r.destination() == *destination);
-        due.map(|recipient| recipient.address.clone()).take(crate::limits::RECIPIENTS).collect()
+        due.take(crate::limits::RECIPIENTS).cloned().collect()
     }
 }

@@ -1,26 +1,34 @@
 //! What is accepted and not yet delivered: on disk first, in memory only to know what is due.
 //!
-//! Invariants: an entry is in memory only while its folder is whole on disk; a change of state is on disk before
-//! anything relies on it. Losing the process at any point repeats a delivery at worst.
+//! Invariants: an entry is in the [`Book`](book::Book) only while it is on disk; a change of state is on disk before
+//! anything relies on it; a report and the end that it tells of are one transaction. Losing the process at any point
+//! repeats a delivery at worst.
 
+pub mod book;
+pub mod clock;
+mod database;
 pub mod entry;
+mod legacy;
+pub mod owner;
 pub mod runner;
 pub mod schedule;
-pub mod spool;
+mod settle;
+mod writer;
 
 use crate::limits;
 use crate::message::Message;
 use crate::proto::delivery_status::ReportWish;
 use base::Address;
-use entry::{Entry, Needs, Recipient, State};
-use spool::Spool;
-use std::collections::BTreeMap;
+use book::{Book, Passage, Rests, Work};
+use clock::Clock;
+use database::Database;
+use entry::{Destination, Entry, Needs, Recipient};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
-use wire::mta::Waiting;
+use writer::{Changed, Writer};
 
 /// Why nothing more is taken just now.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +44,26 @@ pub enum QueueError {
 /// The queue. Shared by the sessions, which add, and the runner, which delivers.
 #[derive(Debug)]
 pub struct Queue {
-    spool: Spool,
-    entries: Mutex<BTreeMap<String, Entry>>,
+    root: PathBuf,
+    writer: Writer,
+    /// For looking; the writer has a connection of its own.
+    reader: Mutex<Database>,
+    shared: Arc<Shared>,
+    pub clock: Clock,
+}
+
+/// What the writer and everybody else look at.
+#[derive(Debug)]
+pub struct Shared {
+    book: Mutex<Book>,
     /// Told whenever something new may be due.
     pub changed: Notify,
+}
+
+impl Shared {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is to be queued.
@@ -62,134 +86,159 @@ impl Outgoing {
         let (needs, wish) = (Needs::default(), ReportWish::default());
         Self { id, sender, recipients, judged: false, account: None, needs, wish }
     }
+
+    fn entry(self, message: &Message, queued: u64) -> Entry {
+        Entry {
+            id: self.id,
+            sender: self.sender,
+            queued,
+            bytes: message.size() as u64,
+            judged: self.judged,
+            eight_bit: message.is_eight_bit(),
+            account: self.account,
+            needs: self.needs,
+            wish: self.wish,
+            held: false,
+            recipients: self.recipients,
+        }
+    }
 }
 
 impl Queue {
     /// Opens the queue and takes up what is in it.
-    pub fn open(folder: PathBuf) -> io::Result<Arc<Self>> {
-        let spool = Spool::open(folder)?;
-        let entries: BTreeMap<_, _> = spool.load()?.into_iter().map(|entry| (entry.id.clone(), entry)).collect();
-        if !entries.is_empty() {
-            tracing::info!("{} messages wait in the queue", entries.len());
+    pub fn open(root: PathBuf, clock: Clock, rests: Rests) -> io::Result<Arc<Self>> {
+        let database = Database::open(&root)?;
+        legacy::take_over(&root, &database)?;
+        database.clear_orphans()?;
+        let mut book = Book::new(rests);
+        database.each(|number, entry| {
+            book.set(number, &entry);
+            true
+        })?;
+        let (count, _) = book.size();
+        if count > 0 {
+            tracing::info!("{count} messages wait in the queue");
         }
-        Ok(Arc::new(Self { spool, entries: Mutex::new(entries), changed: Notify::new() }))
+        let shared = Arc::new(Shared { book: Mutex::new(book), changed: Notify::new() });
+        let reader = Mutex::new(Database::open(&root)?);
+        let writer = Writer::start(database, Arc::clone(&shared))?;
+        Ok(Arc::new(Self { root, writer, reader, shared, clock }))
     }
 
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reader(&self) -> MutexGuard<'_, Database> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a message. When this returns `Ok`, it is durable and may be acknowledged.
-    pub async fn add(self: &Arc<Self>, outgoing: Outgoing, message: Arc<Message>) -> Result<(), QueueError> {
+    pub async fn add(&self, outgoing: Outgoing, message: Arc<Message>) -> Result<(), QueueError> {
         self.check_room(message.size() as u64)?;
-        self.add_always(outgoing, message).await.map_err(QueueError::Io)
+        let entry = outgoing.entry(&message, self.clock.now());
+        let content = self.prepare(&entry.id, &message).await?;
+        let files = matches!(content, database::Content::File);
+        let act = move |database: &Database| {
+            let number = database.insert(&entry, &content)?;
+            Ok(vec![Changed::Is(number, entry.clone())])
+        };
+        Ok(self.writer.change(files, Box::new(act)).await?)
     }
 
-    /// Adds what must not be refused for lack of room: reports about mail that then leaves the queue.
-    pub async fn add_always(self: &Arc<Self>, outgoing: Outgoing, message: Arc<Message>) -> io::Result<()> {
-        let entry = Entry {
-            id: outgoing.id,
-            sender: outgoing.sender,
-            queued: base::time::now_unix(),
-            bytes: message.size() as u64,
-            judged: outgoing.judged,
-            eight_bit: message.is_eight_bit(),
-            account: outgoing.account,
-            needs: outgoing.needs,
-            wish: outgoing.wish,
-            held: false,
-            recipients: outgoing.recipients,
+    /// A large message is written and synced by its bringer, away from the event loop.
+    async fn prepare(&self, id: &str, message: &Arc<Message>) -> io::Result<database::Content> {
+        if message.size() <= limits::QUEUE_ROW {
+            return Database::content(&self.root, id, message);
+        }
+        let (root, id, message) = (self.root.clone(), id.to_owned(), Arc::clone(message));
+        blocking(move || Database::content(&root, &id, &message)).await
+    }
+
+    /// Writes down what became of a try: the recipients as they are now, and reports to the sender, all or nothing.
+    pub async fn settle(
+        &self,
+        number: i64,
+        recipients: Vec<Recipient>,
+        reports: Vec<(Outgoing, Arc<Message>)>,
+    ) -> io::Result<()> {
+        let mut prepared = Vec::with_capacity(reports.len());
+        for (outgoing, message) in reports {
+            let entry = outgoing.entry(&message, self.clock.now());
+            prepared.push((self.prepare(&entry.id, &message).await?, entry));
+        }
+        let files = prepared.iter().any(|(content, _)| matches!(content, database::Content::File));
+        let act = move |database: &Database| {
+            // The owner may have taken it out meanwhile; then nobody is told anything either.
+            let Some(mut entry) = database.entry(number)? else { return Ok(Vec::new()) };
+            for now in &recipients {
+                entry.recipients.iter_mut().filter(|it| it.address == now.address).for_each(|it| *it = now.clone());
+            }
+            let mut changes = Vec::new();
+            for (content, report) in &prepared {
+                changes.push(Changed::Is(database.insert(report, content)?, report.clone()));
+            }
+            if entry.is_finished() {
+                database.remove(number)?;
+                changes.push(Changed::Gone(number, entry));
+            } else {
+                database.update(number, &entry)?;
+                changes.push(Changed::Is(number, entry));
+            }
+            Ok(changes)
         };
-        // All in one task of its own: a session that ends meanwhile leaves no entry on disk that memory does not know.
+        self.writer.change(files, Box::new(act)).await
+    }
+
+    pub async fn entry(self: &Arc<Self>, number: i64) -> io::Result<Option<Entry>> {
         let queue = Arc::clone(self);
-        blocking(move || {
-            queue.spool.insert(&entry, &message)?;
-            queue.entries().insert(entry.id.clone(), entry);
-            queue.changed.notify_one();
-            Ok(())
-        })
-        .await
+        blocking(move || queue.reader().entry(number)).await
     }
 
-    fn check_room(&self, more: u64) -> Result<(), QueueError> {
-        let (count, bytes) = {
-            let entries = self.entries();
-            (entries.len(), entries.values().map(|entry| entry.bytes).sum::<u64>())
-        };
+    /// The message as it is to be sent.
+    pub async fn message(self: &Arc<Self>, number: i64, id: &str) -> io::Result<Vec<u8>> {
+        let (queue, id) = (Arc::clone(self), id.to_owned());
+        blocking(move || queue.reader().message(number, &id)).await
+    }
+
+    /// The next delivery to make, or when there will be one.
+    pub fn next(&self) -> (Option<Work>, Option<u64>) {
+        let mut book = self.shared.book();
+        (book.take(self.clock.now()), book.next_due())
+    }
+
+    /// Waits until something new may be due.
+    pub async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    pub fn put_off(&self, work: &Work, at: u64) {
+        self.shared.book().put_off(work, at);
+    }
+
+    pub fn finish(&self, work: &Work, passage: Passage) {
+        self.shared.book().finish(work, passage, self.clock.now());
+        self.shared.changed.notify_one();
+    }
+
+    /// Some of what stands ready at a place that has failed more than once.
+    pub fn take_blocked(&self, destination: &Destination) -> Vec<Work> {
+        self.shared.book().take_blocked(destination, self.clock.now(), limits::QUEUE_GROUP)
+    }
+
+    /// Whether a message of so many octets would be taken.
+    pub fn check_room(&self, more: u64) -> Result<(), QueueError> {
+        let (count, bytes) = self.shared.book().size();
         if count >= limits::QUEUE_MESSAGES || bytes.saturating_add(more) > limits::QUEUE_BYTES {
             return Err(QueueError::Full);
         }
-        if self.spool.free()? < limits::FREE_DISK.saturating_add(more) {
+        if free(&self.root)? < limits::FREE_DISK.saturating_add(more) {
             return Err(QueueError::DiskFull);
         }
         Ok(())
     }
+}
 
-    /// Stores the new state of an entry, or takes it out when it is finished.
-    pub async fn store(self: &Arc<Self>, entry: Entry) -> io::Result<()> {
-        let queue = Arc::clone(self);
-        blocking(move || {
-            if entry.is_finished() {
-                queue.spool.remove(&entry.id)?;
-                queue.entries().remove(&entry.id);
-            } else {
-                queue.spool.update(&entry)?;
-                queue.entries().insert(entry.id.clone(), entry);
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    pub fn get(&self, id: &str) -> Option<Entry> {
-        self.entries().get(id).cloned()
-    }
-
-    /// Changes an entry in memory alone, when the disk refuses: the runner must not try again at once for ever.
-    pub fn store_in_memory(&self, entry: Entry) {
-        self.entries().insert(entry.id.clone(), entry);
-    }
-
-    pub async fn message(self: &Arc<Self>, id: &str) -> io::Result<Vec<u8>> {
-        let (queue, id) = (Arc::clone(self), id.to_owned());
-        blocking(move || queue.spool.message(&id)).await
-    }
-
-    /// What is due now, the longest due first, and when the next thing will be.
-    pub fn due(&self, now: u64) -> (Vec<(String, entry::Destination)>, Option<u64>) {
-        let entries = self.entries();
-        let mut due: Vec<_> = entries
-            .values()
-            .flat_map(|entry| {
-                entry.due(now).into_iter().map(|destination| (entry.queued, entry.id.clone(), destination))
-            })
-            .collect();
-        due.sort();
-        let waiting = entries.values().flat_map(|entry| &entry.recipients).filter(|r| r.state == State::Waiting);
-        let next = waiting.map(|recipient| recipient.next_try).filter(|at| *at > now).min();
-        (due.into_iter().map(|(_, id, destination)| (id, destination)).collect(), next)
-    }
-
-    /// What waits, oldest first, for the owner to look at.
-    pub fn waiting(&self) -> Vec<Waiting> {
-        let entries = self.entries();
-        let mut oldest: Vec<_> = entries.values().collect();
-        oldest.sort_by_key(|entry| entry.queued);
-        let recipients = oldest.into_iter().flat_map(|entry| {
-            let waiting = entry.recipients.iter().filter(|recipient| recipient.state == State::Waiting);
-            waiting.map(move |recipient| Waiting {
-                id: entry.id.clone(),
-                sender: entry.sender.clone(),
-                recipient: recipient.address.clone(),
-                bytes: entry.bytes,
-                queued: entry.queued,
-                next_try: recipient.next_try,
-                tries: recipient.tries,
-                last: recipient.last.clone(),
-            })
-        });
-        recipients.take(limits::QUEUE_SHOWN).collect()
-    }
+/// Octets free for this process on the queue's disk.
+fn free(root: &std::path::Path) -> io::Result<u64> {
+    let stat = nix::sys::statvfs::statvfs(root)?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
 /// A name for a message that no other has had: the time, a counter, and some chance.

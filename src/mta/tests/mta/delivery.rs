@@ -60,8 +60,7 @@ async fn a_report_that_cannot_be_delivered_is_not_reported_in_turn() {
     let mut user = house.user().await;
     user.mail("", &["refused@example.net"], HELLO).await;
     eventually(|| peer.heard.lock().unwrap().iter().any(|command| command.starts_with("RCPT"))).await;
-    let queue = house.paths.queue();
-    eventually(|| std::fs::read_dir(&queue).unwrap().count() == 2).await;
+    house.await_empty_queue().await;
     assert!(house.mail.lock().unwrap().is_empty());
 }
 

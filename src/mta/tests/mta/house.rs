@@ -2,7 +2,7 @@
 
 use base::config::DemoOptions;
 use base::{Address, BoxConfig, DnsMode, Domain, Paths, Role};
-use mta::{LookupError, Mx, Names, Schedule};
+use mta::{Clock, LookupError, Mx, Names, Schedule};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -73,11 +73,21 @@ impl House {
 
     /// A box with everything running in this process.
     pub async fn start() -> Self {
+        Self::start_by(quick(), Clock::default()).await
+    }
+
+    /// The same with other waits and a clock that can be turned on.
+    pub async fn start_by(schedule: Schedule, clock: Clock) -> Self {
         let house = Self::empty().await;
-        let paths = house.paths.clone();
-        tokio::spawn(async move { mta::run_with(paths, Table, quick()).await.unwrap() });
-        house.await_sockets(&[(Role::Mta, "mta")]).await;
+        house.run_by(schedule, clock).await;
         house
+    }
+
+    /// Starts the MTA in this process.
+    pub async fn run_by(&self, schedule: Schedule, clock: Clock) {
+        let paths = self.paths.clone();
+        tokio::spawn(async move { mta::run_by(paths, Table, schedule, clock).await.unwrap() });
+        self.await_sockets(&[(Role::Mta, "mta")]).await;
     }
 
     fn start_neighbours(&self) {
@@ -101,6 +111,21 @@ impl House {
             let socket = self.paths.socket(*role, name);
             eventually(|| std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
         }
+    }
+
+    /// What waits, as its owner sees it.
+    pub async fn queue(&self) -> Vec<wire::mta::Waiting> {
+        wire::Client::new(self.paths.clone()).ask(&wire::mta::Queue {}).await.unwrap()
+    }
+
+    pub async fn await_empty_queue(&self) {
+        for _ in 0..3_000 {
+            if self.queue().await.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{:?}", self.queue().await);
     }
 
     pub async fn connect(&self) -> Client {

@@ -8,4 +8,5 @@ mod house;
 mod inbound;
 mod names;
 mod peer;
+mod queue;
 mod submission;

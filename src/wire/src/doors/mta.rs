@@ -12,6 +12,12 @@ crate::door! { base::Role::Mta;
     SendAs { account: Address, to: Vec<Address>, what: Automatic } -> (), from [Mailbox];
     /// What waits for delivery, oldest first, no more than 1,000 entries.
     Queue {} -> Vec<Waiting>, from [Checks];
+    /// How full the queue is.
+    HowFull {} -> QueueSize, from [Checks];
+    /// One message of the queue; the answer's body is the message itself.
+    QueueShow { id: String } -> Queued, from [];
+    /// Does something to messages of the queue; tells their names.
+    ChangeQueue { which: Which, change: QueueChange } -> Vec<String>, from [];
     /// What became of the messages in whose sender, recipients, subject, Message-ID, queue name, client or time every
     /// word stands, in any case: the latest first, `limit` at most (100 whatever is asked). Times in seconds since 1970.
     Trace { words: Vec<String>, since: Option<u64>, until: Option<u64>, limit: u32 } -> Vec<Traced>, from [];
@@ -157,5 +163,68 @@ pub struct Waiting {
     pub next_try: u64,
     pub tries: u32,
     /// What the last try met, in words.
+    pub last: Option<String>,
+    /// Whether the owner keeps it back.
+    pub held: bool,
+}
+
+/// How full the queue is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSize {
+    pub messages: u64,
+    pub bytes: u64,
+    /// Messages that were tried at least once.
+    pub put_off: u64,
+    pub held: u64,
+    /// When the oldest came: seconds since 1970.
+    pub oldest: Option<u64>,
+}
+
+/// Messages of the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Which {
+    All,
+    /// By their names.
+    Ids(Vec<String>),
+    /// From this address or domain; `<>` for reports.
+    From(String),
+    /// With something left to do for this address or domain.
+    To(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QueueChange {
+    /// Try now, whatever waits and rests there are.
+    Retry,
+    /// Keep back until released.
+    Hold,
+    Release,
+    /// Take out for good. Its sender is not told.
+    Remove,
+}
+
+/// One message of the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    pub id: String,
+    pub sender: Option<Address>,
+    /// Whose mail it is.
+    pub account: Option<Address>,
+    /// Seconds since 1970.
+    pub queued: u64,
+    pub bytes: u64,
+    pub held: bool,
+    pub require_tls: bool,
+    pub recipients: Vec<QueuedFor>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedFor {
+    pub address: Address,
+    /// `waiting`, `delivered`, `failed`.
+    pub state: String,
+    pub tries: u32,
+    /// Seconds since 1970.
+    pub next_try: u64,
     pub last: Option<String>,
 }

@@ -8,7 +8,7 @@ use crate::message::{Message, submitted, with_crlf};
 use crate::queue::{Outgoing, new_id};
 use base::{Address, Role};
 use std::sync::Arc;
-use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step, What};
+use wire::mta::{Automatic, ChangeQueue, HeldPost, QueueChange, Request, Send, SendAs, Step, What};
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
@@ -40,6 +40,8 @@ impl Serve for Door {
                     })?;
                 Ok(ask.answer(queued)?.with_body(message))
             }
+            Request::HeldPosts(ask) => ask.answer(self.held_posts().await?),
+            Request::DecidePost(ask) => ask.answer(self.decide_post(&ask.id, ask.approve).await?),
             Request::ChangeQueue(ask) => ask.answer(self.change_queue(&ask).await?),
             Request::Trace(ask) => {
                 let (history, question) = (self.house.history.clone(), ask.clone());
@@ -52,6 +54,34 @@ impl Serve for Door {
 }
 
 impl Door {
+    async fn held_posts(&self) -> Result<Vec<HeldPost>, Refusal> {
+        let house = Arc::clone(&self.house);
+        let posts = tokio::task::spawn_blocking(move || house.lists.held.all()).await;
+        let posts = posts.map_err(Refusal::internal)?.map_err(Refusal::internal)?;
+        let shown = |post: crate::list::Post| HeldPost {
+            id: post.id,
+            list: post.list,
+            from: post.from,
+            subject: post.subject,
+            author: post.author,
+            at: post.at,
+        };
+        Ok(posts.into_iter().map(shown).collect())
+    }
+
+    async fn decide_post(&self, id: &str, approve: bool) -> Result<(), Refusal> {
+        let done = match approve {
+            true => crate::list::approve(&self.house, id).await,
+            false => crate::list::reject(&self.house, id).await,
+        };
+        done.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Refusal::new(Kind::NotFound, format!("no post {id} waits; see: mailstead list pending"))
+            }
+            _ => busy(&error),
+        })
+    }
+
     async fn change_queue(&self, ask: &ChangeQueue) -> Result<Vec<String>, Refusal> {
         let changed = self.house.queue.change(&ask.which, ask.change).await.map_err(Refusal::internal)?;
         let (what, words) = match ask.change {

@@ -12,6 +12,7 @@
 //!   after that does a sender's next try make a second copy. The other way round each full mailbox would.
 
 use crate::house::House;
+use crate::list;
 use crate::message::Message;
 use crate::neighbours::Neighbours;
 use crate::proto::Reply;
@@ -76,6 +77,8 @@ pub struct Origin<'a> {
     /// Who is shown to have written it; `None` when nobody knows.
     pub author: Option<&'a Address>,
     pub junk: bool,
+    /// Whether the author's domain asks to refuse what others send in its name.
+    pub strict: bool,
     pub needs: Needs,
     pub wish: &'a ReportWish,
     /// When it may leave, in seconds since 1970.
@@ -86,6 +89,7 @@ pub struct Origin<'a> {
 #[derive(Debug, Default)]
 pub struct Prepared {
     entries: Vec<(Outgoing, Arc<Message>, Address)>,
+    posts: Vec<list::Work>,
 }
 
 /// Looks an address up.
@@ -149,7 +153,7 @@ pub async fn prepare(
                 }
             }
             Onward::Back(real) => prepared.entries.push(back(house, origin, passage, real, message).await?),
-            Onward::List(to) => return Err(replies::NO_SUCH_MAILBOX.with(&[to])),
+            Onward::List(to) => prepared.posts.push(list::prepare(house, origin, to, message).await?),
             Onward::Backup(_) => prepared.entries.push(for_primary(origin, passage, message)),
         }
     }
@@ -170,6 +174,9 @@ pub async fn commit(house: &Arc<House>, origin: &Origin<'_>, prepared: Prepared)
         tracing::info!("{}: {words}", origin.id);
         house.history.step(origin.id, Some(&whose), Step::new(What::Forwarded, words));
         house.history.arrived(arrival);
+    }
+    for post in prepared.posts {
+        list::commit(house, origin, post).await.map_err(|error| failed(&error))?;
     }
     Ok(())
 }

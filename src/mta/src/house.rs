@@ -2,6 +2,7 @@
 
 use crate::history::History;
 use crate::limits;
+use crate::list::Shelves;
 use crate::memory::Memory;
 use crate::neighbours::Neighbours;
 use crate::proto::Reply;
@@ -22,6 +23,7 @@ pub struct House {
     pub neighbours: Neighbours,
     pub queue: Arc<Queue>,
     pub history: History,
+    pub lists: Shelves,
     pub memory: Memory,
     pub rates: Rates,
     /// What scripts send counts by itself: a flood of mail in must not keep its reader from writing.

@@ -17,6 +17,7 @@ mod forward;
 mod history;
 mod house;
 pub mod limits;
+mod list;
 mod memory;
 mod message;
 mod neighbours;
@@ -86,18 +87,24 @@ pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock:
     let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
     let key = paths.queue().join(".keys/srs");
     let srs = srs::Srs::open(&key).map_err(|source| MtaError::Key { path: key, source })?;
+    let key = paths.queue().join(".keys/lists");
+    let tokens = list::Tokens::open(&key).map_err(|source| MtaError::Key { path: key, source })?;
+    let lists = list::Shelves::open(&paths);
+    let lists = lists.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
     let home = config.email.domain().clone();
     let house = Arc::new(house::House {
         paths: paths.clone(),
         hostname: config.hostname.clone(),
         home: home.clone(),
-        neighbours: neighbours::Neighbours::new(&paths, srs),
+        neighbours: neighbours::Neighbours::new(&paths, srs, tokens),
+        lists,
         queue: Arc::clone(&queue),
         history: history.clone(),
         memory: memory::Memory::default(),
         rates: rates::Rates::default(),
         automatic: rates::Rates::default(),
     });
+    list::resume(&house);
     open_ports(&paths, &endpoints, &house)?;
     let own = HostFacts::load(&paths).unwrap_or_default();
     let runner = queue::runner::Runner {

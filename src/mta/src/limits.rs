@@ -153,3 +153,17 @@ pub const RETURNED_MESSAGE: usize = 1 << 20;
 /// How long a bounce to a forwarded message finds its way back. libsrs2's default; retries end after five days, and slow
 /// servers take a week or two.
 pub const SRS_DAYS: u64 = 21;
+
+// --- Mailing lists ---------------------------------------------------------------------------------------------------
+
+/// Largest post. Each member gets a copy, so this times the members is what the queue takes; Mailman's default is 40 KB,
+/// people send photographs.
+pub const LIST_MESSAGE: usize = 10 << 20;
+/// Posts that wait for moderators, and as many that are on their way out.
+pub const LIST_POSTS: usize = 100;
+/// Days within which somebody who wants in has to say so again.
+pub const LIST_CONFIRM_DAYS: u64 = 7;
+/// How long a post waits after the directory, the filter or the queue could not take it.
+pub const LIST_RETRY: Duration = Duration::from_secs(60);
+/// After how many copies it is written down how far a post has got: as many at most go out twice after a sudden end.
+pub const LIST_NOTED_EVERY: usize = 10;

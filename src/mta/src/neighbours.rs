@@ -1,13 +1,14 @@
 //! What the MTA asks of its neighbours, in its own words.
 
+use crate::list::Tokens;
 use crate::message::Message;
 use crate::srs::Srs;
 use base::{Address, Domain, Paths};
 use std::net::IpAddr;
 use std::sync::Arc;
 use wire::directory::{
-    Authenticate, Login, MaySend, Resolution, Resolve, ScramChallenge, ScramLogin, ScramOffered, ScramParameters,
-    ScramVerify, Service,
+    Authenticate, Bounced, ListOf, Login, MailingList, MaySend, Member, Members, NoteBounce, Resolution, Resolve,
+    ScramChallenge, ScramLogin, ScramOffered, ScramParameters, ScramVerify, Service, Subscribe, Unsubscribe,
 };
 use wire::filter::{Judge, Seal, Sign, Verdict};
 use wire::mailbox::{Room, RoomFor};
@@ -19,11 +20,13 @@ pub struct Neighbours {
     client: Client,
     /// Senders of forwarded mail: rewritten, and told again.
     pub srs: Arc<Srs>,
+    /// What makes the addresses of lists safe.
+    pub tokens: Arc<Tokens>,
 }
 
 impl Neighbours {
-    pub fn new(paths: &Paths, srs: Srs) -> Self {
-        Self { client: Client::new(paths.clone()), srs: Arc::new(srs) }
+    pub fn new(paths: &Paths, srs: Srs, tokens: Tokens) -> Self {
+        Self { client: Client::new(paths.clone()), srs: Arc::new(srs), tokens: Arc::new(tokens) }
     }
 
     pub async fn resolve(&self, address: &Address) -> Result<Resolution, WireError> {
@@ -78,6 +81,31 @@ impl Neighbours {
     /// The filter's view of a stranger's message.
     pub async fn judge(&self, question: &Judge, message: &[u8]) -> Result<Verdict, WireError> {
         self.client.ask_with_body(question, message).await.map(|(verdict, _)| verdict)
+    }
+
+    /// A list by any of its addresses; `None` when there is none.
+    pub async fn list_of(&self, address: &Address) -> Result<Option<MailingList>, WireError> {
+        match self.client.ask(&ListOf { address: address.clone() }).await {
+            Ok(list) => Ok(Some(list)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub async fn members(&self, list: &Address) -> Result<Vec<Member>, WireError> {
+        self.client.ask(&Members { list: list.clone() }).await
+    }
+
+    pub async fn subscribe(&self, list: &Address, member: &Address) -> Result<bool, WireError> {
+        self.client.ask(&Subscribe { list: list.clone(), member: member.clone() }).await
+    }
+
+    pub async fn unsubscribe(&self, list: &Address, member: &Address) -> Result<bool, WireError> {
+        self.client.ask(&Unsubscribe { list: list.clone(), member: member.clone() }).await
+    }
+
+    pub async fn note_bounce(&self, list: &Address, member: &Address) -> Result<Bounced, WireError> {
+        self.client.ask(&NoteBounce { list: list.clone(), member: member.clone() }).await
     }
 
     /// The ARC fields for a message that is passed on by an address of `domain`. `received` is the message as it came in,

@@ -2,8 +2,10 @@
 //!
 //! There is no RFC; this is the scheme of libsrs2 and postsrsd, which know each other's addresses when they share a key:
 //!
-//!     SRS0=HHHH=TT=example.net=joe@ours      who wrote: joe@example.net
-//!     SRS1=HHHH=first.example==HHHH=TT=example.net=joe@ours      what first.example had rewritten before
+//! ```text
+//! SRS0=HHHH=TT=example.net=joe@ours      who wrote: joe@example.net
+//! SRS1=HHHH=first.example==HHHH=TT=example.net=joe@ours      what first.example had rewritten before
+//! ```
 //!
 //! HHHH are four digits in base64 of an HMAC-SHA1 with this box's key, compared without regard to case, because servers
 //! on the way may change it. TT are two digits in base32 of the day, counted modulo 1024. Pure but for the key's file.

@@ -71,7 +71,7 @@ fn author(message: &Message) -> Option<(String, Address)> {
     let parsed = MessageParser::default().parse_headers(&head)?;
     let first = parsed.from()?.mailboxes().next()?;
     let address = Address::parse(first.address()?).ok()?;
-    let name = first.name.as_deref().map(str::trim).filter(|name| !name.is_empty() && !name.contains('@'));
+    let name = first.name().map(str::trim).filter(|name| !name.is_empty() && !name.contains('@'));
     Some((name.unwrap_or(address.local()).to_owned(), address))
 }
 

@@ -47,7 +47,8 @@ pub fn tagged(list: &Address, tag: &str) -> Option<Address> {
 
 /// What List-Id says between its angle brackets (RFC 2919 §2).
 pub fn id(list: &Address) -> String {
-    let local: String = list.local().chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let local: String =
+        list.local().chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     format!("{local}.{}", list.domain())
 }
 

@@ -98,7 +98,8 @@ impl Shelf {
 
     /// A name from outside never leaves the folder.
     fn file(&self, id: &str) -> io::Result<PathBuf> {
-        let plain = !id.is_empty() && id.len() <= 100 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let plain =
+            !id.is_empty() && id.len() <= 100 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if plain { Ok(self.folder.join(id)) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }

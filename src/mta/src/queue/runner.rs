@@ -12,6 +12,7 @@ use crate::delivery::{Outcome, Trouble, mailboxes};
 use crate::dsn::{self, About, Kind, Reporter};
 use crate::history::History;
 use crate::limits;
+use crate::list::{self, Bounce};
 use crate::memory::Memory;
 use crate::message::Message;
 use crate::neighbours::Neighbours;
@@ -175,6 +176,10 @@ impl<N: Names> Runner<N> {
         now: u64,
     ) -> Result<Vec<(Outgoing, Arc<Message>)>, String> {
         let Some(sender) = entry.sender.as_ref().filter(|_| !notices.is_empty()) else { return Ok(Vec::new()) };
+        let failed = notices.iter().any(|(kind, _)| *kind == Kind::Failed);
+        if let Bounce::Counted(letters) = list::own_bounce(&self.neighbours, &self.hostname, sender, failed).await? {
+            return Ok(letters);
+        }
         let recipients = self.neighbours.recipients(sender, now).await.map_err(|error| error.to_string())?;
         let local = recipients.iter().all(|recipient| recipient.local);
         let read;

@@ -57,6 +57,7 @@ impl Session {
             account: None,
             author: verdict.author.as_ref(),
             junk: verdict.action == Action::Junk,
+            strict: verdict.strict,
             needs: self.needs(&envelope, &message),
             wish: &wish,
             due: base::time::now_unix(),

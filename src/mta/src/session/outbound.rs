@@ -33,6 +33,7 @@ impl Session {
             account: Some(&account),
             author: author.as_ref(),
             junk: false,
+            strict: false,
             needs: self.needs(&envelope, &message),
             wish: &envelope.wish,
             due,

@@ -6,6 +6,7 @@ mod delivery;
 mod forwarding;
 mod house;
 mod inbound;
+mod lists;
 mod names;
 mod peer;
 mod queue;

@@ -11,6 +11,7 @@
 //!   because they may refuse, and what they say is the sender's reply; the queue hardly ever fails, and only when it does
 //!   after that does a sender's next try make a second copy. The other way round each full mailbox would.
 
+use crate::callout::Standing;
 use crate::house::House;
 use crate::list;
 use crate::message::Message;
@@ -48,7 +49,7 @@ pub enum Onward {
     /// A post to a list, or a letter to its service; the address as it was written.
     List(Address),
     /// For the primary server of a domain that this box is backup for.
-    Backup(BackupMx),
+    Backup,
 }
 
 impl Onward {
@@ -92,8 +93,8 @@ pub struct Prepared {
     posts: Vec<list::Work>,
 }
 
-/// Looks an address up.
-pub async fn find(house: &House, address: &Address) -> Result<Found, WireError> {
+/// Looks an address up. `inside`: for an account of this box, which sends to a backup domain as to any other.
+pub async fn find(house: &House, address: &Address, inside: bool) -> Result<Found, WireError> {
     let resolution = house.neighbours.resolve(address).await?;
     let ours = !matches!(resolution, Resolution::Elsewhere | Resolution::BackupFor(_));
     if ours && let Some(undone) = house.neighbours.srs.undo(address.local(), base::time::now_unix()) {
@@ -106,10 +107,23 @@ pub async fn find(house: &House, address: &Address) -> Result<Found, WireError> 
         Resolution::Accounts(accounts) => Found::Mailboxes(accounts),
         Resolution::Alias(forwarding) => Found::Onward(Onward::Alias(forwarding)),
         Resolution::List(_) => Found::Onward(Onward::List(address.clone())),
-        Resolution::BackupFor(_) => Found::Elsewhere,
+        Resolution::BackupFor(_) if inside => Found::Elsewhere,
+        Resolution::BackupFor(backup) => as_backup(house, address, &backup).await,
         Resolution::Unknown => Found::Unknown,
         Resolution::Elsewhere => Found::Elsewhere,
     })
+}
+
+/// Mail for another server's domain is taken for those that its server knows.
+async fn as_backup(house: &House, address: &Address, backup: &BackupMx) -> Found {
+    match house.callout.ask(&backup.primary, address).await {
+        Standing::Known => Found::Onward(Onward::Backup),
+        Standing::Unknown => Found::Unknown,
+        Standing::Unsure => {
+            let words = format!("{} is away and has not named {address} before; try again later", backup.primary);
+            Found::Refused(replies::passed_on(450, "4.4.1", words))
+        }
+    }
 }
 
 fn no_way_back(error: SrsError) -> Reply {
@@ -154,7 +168,7 @@ pub async fn prepare(
             }
             Onward::Back(real) => prepared.entries.push(back(house, origin, passage, real, message).await?),
             Onward::List(to) => prepared.posts.push(list::prepare(house, origin, to, message).await?),
-            Onward::Backup(_) => prepared.entries.push(for_primary(origin, passage, message)),
+            Onward::Backup => prepared.entries.push(for_primary(origin, passage, message)),
         }
     }
     Ok(prepared)
@@ -358,7 +372,7 @@ pub fn expand(recipients: Vec<(Recipient, Option<&Onward>)>) -> Vec<Recipient> {
                     add(recipient);
                 }
             }
-            Some(Onward::Back(_) | Onward::List(_) | Onward::Backup(_)) => {}
+            Some(Onward::Back(_) | Onward::List(_) | Onward::Backup) => {}
         }
     }
     all

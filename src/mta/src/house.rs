@@ -1,5 +1,6 @@
 //! What every session shares.
 
+use crate::callout::Callout;
 use crate::history::History;
 use crate::limits;
 use crate::list::Shelves;
@@ -24,6 +25,8 @@ pub struct House {
     pub queue: Arc<Queue>,
     pub history: History,
     pub lists: Shelves,
+    /// Who other servers' recipients are, where this box is their backup.
+    pub callout: Callout,
     pub memory: Memory,
     pub rates: Rates,
     /// What scripts send counts by itself: a flood of mail in must not keep its reader from writing.

@@ -8,6 +8,7 @@
 //! `proto` is bytes and values without I/O, `session` the state machine, `server` the sockets, `queue` what waits,
 //! `delivery` how it gets where it goes, `dsn` what is said when it does not, `limits` every bound.
 
+mod callout;
 mod channel;
 mod delivery;
 mod door;
@@ -98,6 +99,11 @@ pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock:
         home: home.clone(),
         neighbours: neighbours::Neighbours::new(&paths, srs, tokens),
         lists,
+        callout: callout::Callout::open(
+            paths.queue().join(".backup/known.json"),
+            config.hostname.clone(),
+            endpoints.remote_smtp_port,
+        ),
         queue: Arc::clone(&queue),
         history: history.clone(),
         memory: memory::Memory::default(),
@@ -126,7 +132,13 @@ pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock:
         schedule,
         slots: queue::runner::slots(),
     };
-    tokio::spawn(Arc::new(runner).run());
+    let runner = Arc::new(runner);
+    let names = Arc::clone(&runner);
+    house.callout.look_up_by(Box::new(move |host| {
+        let names = Arc::clone(&names);
+        Box::pin(async move { names.remote.names.addresses(&host).await.unwrap_or_default() })
+    }));
+    tokio::spawn(runner.run());
     tracing::info!("ready");
     wire::serve(&paths, Arc::new(door::Door { house })).await.map_err(MtaError::Door)
 }

@@ -167,3 +167,18 @@ pub const LIST_CONFIRM_DAYS: u64 = 7;
 pub const LIST_RETRY: Duration = Duration::from_secs(60);
 /// After how many copies it is written down how far a post has got: as many at most go out twice after a sudden end.
 pub const LIST_NOTED_EVERY: usize = 10;
+
+// --- Backup for other servers ----------------------------------------------------------------------------------------
+
+/// How long a question to a primary server may take in all. The sender waits for it, five minutes by RFC 5321
+/// §4.5.3.2.3; a server that is there answers in a moment.
+pub const CALLOUT_WITHIN: Duration = Duration::from_secs(20);
+/// Addresses of a primary server that are tried.
+pub const CALLOUT_SERVERS: usize = 3;
+/// How long an answer counts without asking again; Postfix refreshes bad ones after three hours, and people are added.
+pub const CALLOUT_FRESH: Duration = Duration::from_secs(600);
+/// How long a recipient that was named once is taken while the primary is away; Postfix's
+/// `address_verify_positive_expire_time` is 31 days.
+pub const CALLOUT_KEPT: Duration = Duration::from_secs(31 * 86_400);
+/// Recipients remembered, some 60 octets each.
+pub const CALLOUT_ADDRESSES: usize = 10_000;

@@ -220,7 +220,8 @@ mod tests {
         assert_eq!(end_of_day("2026-11-21"), Ok(1_795_219_200 + 86_400));
         assert_eq!(base::time::readable(end_of_day("2028-02-29").unwrap()), "2028-03-01 00:00:00Z");
         assert_eq!(base::time::readable(end_of_day("2026-12-31").unwrap()), "2027-01-01 00:00:00Z");
-        for wrong in ["", "tomorrow", "2026-13-01", "2026-02-29", "2026-1-1", "1969-01-01", "2026-12-31-1", "20261231"] {
+        for wrong in ["", "tomorrow", "2026-13-01", "2026-02-29", "2026-1-1", "1969-01-01", "2026-12-31-1", "20261231"]
+        {
             assert!(end_of_day(wrong).is_err(), "{wrong}");
         }
     }

@@ -129,14 +129,13 @@ impl Session {
         if envelope.recipients.len() >= limits::RECIPIENTS {
             return Next::Say(replies::TOO_MANY_RECIPIENTS.reply());
         }
-        let (local, onward) = match forward::find(&self.house, &address).await {
+        let (local, onward) = match forward::find(&self.house, &address, self.account.is_some()).await {
             Ok(Found::Mailboxes(accounts)) => {
                 if let Some(reply) = self.no_room(&accounts).await {
                     return Next::Say(reply);
                 }
                 (true, None)
             }
-            Ok(Found::Onward(Onward::Backup(_))) if self.account.is_some() => (false, None),
             Ok(Found::Onward(onward)) => {
                 if let Some(reply) = forward::may_not_write(&onward, self.account.as_ref(), envelope.sender.as_ref()) {
                     return Next::Say(reply);

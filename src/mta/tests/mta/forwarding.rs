@@ -142,3 +142,39 @@ async fn an_alias_takes_mail_from_whom_its_owner_named() {
     let heard = peer.heard.lock().unwrap().join("\n");
     assert!(heard.contains("MAIL FROM:<ann@example.org>"), "a sender of ours fits as it is: {heard}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_takes_mail_for_those_that_the_primary_knows_and_brings_it_there() {
+    let house = House::start().await;
+    let mut client = house.connect().await.hello().await;
+    client.expect("MAIL FROM:<joe@example.net>", "250").await;
+    client.expect("RCPT TO:<amy@friend.example>", "450 4.4.1 mx.friend.example is away").await;
+    let peer = Peer::start(house.remote_port).await;
+    client.expect("RCPT TO:<refused@friend.example>", "550 5.1.1").await;
+    client.expect("RCPT TO:<later@friend.example>", "450 4.4.1").await;
+    client.expect("RCPT TO:<amy@friend.example>", "250").await;
+    client.expect("DATA", "354").await;
+    assert!(client.ask(&format!("{HELLO}\r\n.")).await.starts_with("250"));
+    let message = peer.message_for("amy@friend.example").await;
+    assert!(message.starts_with("Received: from client.example.net") && !message.contains("X-Mailstead"), "{message}");
+    let heard = peer.heard.lock().unwrap().join("\n");
+    assert!(heard.contains("MAIL FROM:<>") && heard.contains("MAIL FROM:<joe@example.net>"), "{heard}");
+    let known = std::fs::read_to_string(house.paths.queue().join(".backup/known.json")).unwrap();
+    assert!(known.contains("amy@friend.example") && !known.contains("refused"), "{known}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_primary_is_away_only_those_are_taken_that_it_has_named_lately() {
+    let house = House::empty().await;
+    let now = base::time::now_unix();
+    let folder = house.paths.queue().join(".backup");
+    std::fs::create_dir_all(&folder).unwrap();
+    let known = format!("{{\"amy@friend.example\":{},\"old@friend.example\":{}}}", now - 86_400, now - 40 * 86_400);
+    std::fs::write(folder.join("known.json"), known).unwrap();
+    house.run_by(crate::house::quick(), mta::Clock::default()).await;
+    let mut client = house.connect().await.hello().await;
+    client.expect("MAIL FROM:<joe@example.net>", "250").await;
+    client.expect("RCPT TO:<amy@friend.example>", "250").await;
+    client.expect("RCPT TO:<old@friend.example>", "450 4.4.1").await;
+    client.expect("RCPT TO:<zoe@friend.example>", "450 4.4.1").await;
+}

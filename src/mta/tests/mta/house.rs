@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixListener};
-use wire::directory::{self, Bounced, Forwarding, Login, MailingList, Member, Posting, Resolution, Writers};
+use wire::directory::{self, BackupMx, Bounced, Forwarding, Login, MailingList, Member, Posting, Resolution, Writers};
 use wire::filter::{self, Action, Signed, Verdict};
 use wire::{Answer, Kind, Refusal, Serve};
 
@@ -208,6 +208,10 @@ impl Serve for Directory {
                     ("example.org", "ann" | "bob" | "slow" | "full" | "postmaster") => {
                         Resolution::Accounts(vec![account])
                     }
+                    ("friend.example", _) => Resolution::BackupFor(BackupMx {
+                        domain: account.domain().clone(),
+                        primary: Domain::parse("mx.friend.example").unwrap(),
+                    }),
                     ("example.org", "club" | "talk" | "news") => Resolution::List(account),
                     ("example.org", "both") => passed_on(&account, &["ann@example.org"], Writers::Everyone),
                     ("example.org", "out") => passed_on(&account, &[], Writers::Everyone),

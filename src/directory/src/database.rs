@@ -6,6 +6,7 @@ mod app_passwords;
 mod backup_mx;
 mod lists;
 mod quota;
+mod relay;
 mod removed;
 mod resolve;
 mod schema;
@@ -175,7 +176,9 @@ fn plain(address: &Address) -> Outcome<Address> {
         return Err(Refusal::new(Kind::Invalid, words));
     }
     if !address.is_ascii() {
-        let words = format!("{address}: before the @ an address of this box has only letters, digits and signs of ASCII, because most other mail servers could not answer it");
+        let words = format!(
+            "{address}: before the @ an address of this box has only letters, digits and signs of ASCII, because most other mail servers could not answer it"
+        );
         return Err(Refusal::new(Kind::Invalid, words));
     }
     if !address.domain().is_dotted() {

@@ -77,3 +77,8 @@ pub const PURGE_EVERY: Duration = Duration::from_secs(24 * 3600);
 pub const MIN_QUOTA: u64 = 1 << 20;
 /// Largest quota: what SQLite's integers hold, some 9 exabytes.
 pub const MAX_QUOTA: u64 = i64::MAX as u64;
+
+/// Rules for relays. One for each provider and domain of a small box is far below it.
+pub const MAX_RELAYS: usize = 100;
+/// Octets of a relay's login and of its password (RFC 4616 §2 allows 255 for each).
+pub const MAX_RELAY_LOGIN: usize = 255;

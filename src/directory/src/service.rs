@@ -218,7 +218,7 @@ impl Directory {
 impl Serve for Directory {
     type Request = Request;
 
-    async fn answer(&self, _peer: Role, request: Request, _body: Vec<u8>) -> Result<Answer, Refusal> {
+    async fn answer(&self, peer: Role, request: Request, _body: Vec<u8>) -> Result<Answer, Refusal> {
         match request {
             Request::Resolve(ask) => ask.answer(self.database().resolve(&ask.address)?),
             Request::Authenticate(ask) => ask.answer(self.authenticate(&ask).await?),
@@ -267,6 +267,16 @@ impl Serve for Directory {
             Request::AddBackupMx(ask) => ask.answer(self.database().add_backup_mx(&ask.domain, &ask.primary)?),
             Request::RemoveBackupMx(ask) => ask.answer(self.database().remove_backup_mx(&ask.domain)?),
             Request::BackupMxs(ask) => ask.answer(self.database().backup_mxs()?),
+            Request::SetRelay(ask) => ask.answer(self.database().set_relay(&ask.relay)?),
+            Request::RemoveRelay(ask) => ask.answer(self.database().remove_relay(&ask.scope)?),
+            Request::Relays(ask) => {
+                let mut relays = self.database().relays()?;
+                // The owner can read the file itself; in a demo every role is the owner.
+                if !matches!(peer, Role::Mta | Role::Owner) {
+                    relays.iter_mut().for_each(|relay| relay.password = None);
+                }
+                ask.answer(relays)
+            }
             Request::TakeSnapshot(ask) => ask.answer(self.snapshot()?),
         }
     }

@@ -3,6 +3,7 @@
 use base::{Domain, HostFacts};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use sha2::{Digest, Sha256};
+use wire::directory::{Relay, RelayScope};
 use wire::dns::{Need, Record};
 use wire::filter::DkimKey;
 
@@ -21,6 +22,8 @@ pub struct ZoneFacts {
     pub tls_key: Option<String>,
     /// The CA's name in CAA records, where it is known.
     pub ca: Option<String>,
+    /// The relays, for those of whose addresses mail is sent.
+    pub relays: Vec<Relay>,
 }
 
 impl ZoneFacts {
@@ -98,8 +101,8 @@ impl ZoneFacts {
         self.addresses(list, &apex, Need::Optional, "The bare domain leads to this box.");
         let why = "Mail for the domain is delivered to this box.";
         list.add(&apex, "MX", &format!("10 {}.", self.hostname), Need::Required, why);
-        let why = "Only this box may send mail for the domain (SPF, RFC 7208).";
-        list.add(&apex, "TXT", "v=spf1 mx -all", Need::Required, why);
+        let (spf, why) = self.spf(&list.zone);
+        list.add(&apex, "TXT", &spf, Need::Required, why);
         let zone = list.zone.clone();
         for key in self.dkim.iter().filter(|key| key.domain == zone) {
             let name = format!("{}._domainkey.{apex}", key.selector);
@@ -148,6 +151,25 @@ impl ZoneFacts {
             let why = "Mail programs look here for their settings.";
             self.addresses(list, &format!("{name}.{apex}"), Need::Optional, why);
         }
+    }
+
+    /// The domain's SPF record: this box, and the relays that its mail may go through.
+    fn spf(&self, domain: &Domain) -> (String, &'static str) {
+        let concerned = self.relays.iter().filter(|relay| match &relay.scope {
+            RelayScope::From(from) => from == domain,
+            RelayScope::Everything | RelayScope::To(_) => true,
+        });
+        let mut names: Vec<&str> = concerned.filter_map(|relay| relay.spf.as_deref()).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return ("v=spf1 mx -all".to_owned(), "Only this box may send mail for the domain (SPF, RFC 7208).");
+        }
+        let includes: String = names.iter().map(|name| format!(" include:{name}")).collect();
+        (
+            format!("v=spf1 mx{includes} -all"),
+            "Only this box and its relays may send mail for the domain (SPF, RFC 7208).",
+        )
     }
 
     fn no_mail(&self, list: &mut List) {
@@ -229,6 +251,7 @@ pub mod tests {
             }],
             tls_key: Some("ab".repeat(32)),
             ca: Some("letsencrypt.org".into()),
+            relays: Vec::new(),
         }
     }
 
@@ -247,6 +270,29 @@ pub mod tests {
         assert_eq!(find(&records, "_25._tcp.box.example.org", "TLSA").len(), 1);
         assert_eq!(find(&records, "box.example.org", "AAAA"), ["2001:db8::25"]);
         assert_eq!(find(&records, "mta-sts.example.org", "TXT"), ["v=spf1 -all"]);
+    }
+
+    #[test]
+    fn the_relays_of_a_domain_may_send_for_it_and_no_others() {
+        let relay = |scope, spf: &str| Relay {
+            scope,
+            host: Domain::parse("smtp.relay.example").unwrap(),
+            port: 465,
+            tls: wire::directory::RelayTls::Implicit,
+            login: None,
+            password: None,
+            spf: Some(spf.into()),
+        };
+        let domain = |name| Domain::parse(name).unwrap();
+        let relays = vec![
+            relay(RelayScope::Everything, "_spf.relay.example"),
+            relay(RelayScope::From(domain("second.example")), "spf.other.example"),
+            relay(RelayScope::To(domain("provider.example")), "_spf.relay.example"),
+        ];
+        let records = ZoneFacts { relays, ..facts() }.records();
+        assert_eq!(find(&records, "example.org", "TXT"), ["v=spf1 mx include:_spf.relay.example -all"]);
+        let both = "v=spf1 mx include:_spf.relay.example include:spf.other.example -all";
+        assert_eq!(find(&records, "second.example", "TXT"), [both]);
     }
 
     #[test]

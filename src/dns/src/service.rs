@@ -32,7 +32,8 @@ impl Dns {
         let host = HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))?;
         let ca = (self.config.acme.directory == LETS_ENCRYPT).then(|| "letsencrypt.org".to_owned());
         let tls_key = tls_key(&self.paths);
-        Ok(ZoneFacts { hostname: self.config.hostname.clone(), host, domains, dkim, tls_key, ca })
+        let relays = self.client.ask(&directory::Relays {}).await?;
+        Ok(ZoneFacts { hostname: self.config.hostname.clone(), host, domains, dkim, tls_key, ca, relays })
     }
 
     async fn publish(&self, dry_run: bool) -> Result<Vec<Domain>, DnsError> {

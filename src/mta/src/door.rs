@@ -1,5 +1,7 @@
 //! The control door: the box's own mail, and a look into the queue.
 
+use crate::delivery::names::Names;
+use crate::delivery::remote::Remote;
 use crate::forward;
 use crate::house::House;
 use crate::limits;
@@ -12,11 +14,12 @@ use wire::mta::{Automatic, ChangeQueue, HeldPost, QueueChange, Request, Send, Se
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
-pub struct Door {
+pub struct Door<N> {
     pub house: Arc<House>,
+    pub remote: Arc<Remote<N>>,
 }
 
-impl Serve for Door {
+impl<N: Names> Serve for Door<N> {
     type Request = Request;
 
     async fn answer(&self, _peer: Role, request: Request, body: Vec<u8>) -> Result<Answer, Refusal> {
@@ -28,6 +31,12 @@ impl Serve for Door {
             Request::SendAs(send) => {
                 self.send_as(&send, &body).await?;
                 send.answer(())
+            }
+            Request::TestRelay(test) => {
+                let tried = tokio::time::timeout(limits::RELAY_TRIED_WITHIN, self.remote.try_relay(&test.relay)).await;
+                let tried = tried.unwrap_or_else(|_| Err(format!("the relay {} is too slow", test.relay.host)));
+                tried.map_err(|why| Refusal::new(Kind::Invalid, why))?;
+                test.answer(())
             }
             Request::Queue(ask) => ask.answer(self.house.queue.waiting().await.map_err(Refusal::internal)?),
             Request::HowFull(ask) => ask.answer(self.house.queue.size().await.map_err(Refusal::internal)?),
@@ -43,6 +52,11 @@ impl Serve for Door {
             Request::HeldPosts(ask) => ask.answer(self.held_posts().await?),
             Request::DecidePost(ask) => ask.answer(self.decide_post(&ask.id, ask.approve).await?),
             Request::ChangeQueue(ask) => ask.answer(self.change_queue(&ask).await?),
+            Request::Volume(ask) => {
+                let history = self.house.history.clone();
+                let volume = tokio::task::spawn_blocking(move || history.volume()).await;
+                ask.answer(volume.map_err(Refusal::internal)?.map_err(Refusal::internal)?)
+            }
             Request::Trace(ask) => {
                 let (history, question) = (self.house.history.clone(), ask.clone());
                 let found = tokio::task::spawn_blocking(move || history.search(&question)).await;
@@ -53,7 +67,7 @@ impl Serve for Door {
     }
 }
 
-impl Door {
+impl<N: Names> Door<N> {
     async fn held_posts(&self) -> Result<Vec<HeldPost>, Refusal> {
         let house = Arc::clone(&self.house);
         let posts = tokio::task::spawn_blocking(move || house.lists.held.all()).await;
@@ -83,6 +97,9 @@ impl Door {
     }
 
     async fn change_queue(&self, ask: &ChangeQueue) -> Result<Vec<String>, Refusal> {
+        if ask.change == QueueChange::Retry {
+            self.remote.wake();
+        }
         let changed = self.house.queue.change(&ask.which, ask.change).await.map_err(Refusal::internal)?;
         let (what, words) = match ask.change {
             QueueChange::Retry => (What::Noted, "the owner wants it tried now"),

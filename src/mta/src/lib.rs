@@ -82,7 +82,7 @@ pub async fn run_with<N: Names>(paths: Paths, names: N, schedule: Schedule) -> R
 pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock: Clock) -> Result<(), MtaError> {
     let config = BoxConfig::load(&paths)?;
     let endpoints = Endpoints::of(&config);
-    let queue = queue::Queue::open(paths.queue(), clock, schedule.rests());
+    let queue = queue::Queue::open(paths.queue(), clock.clone(), schedule.rests());
     let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
     let history = history::History::open(&paths.queue());
     let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
@@ -112,18 +112,11 @@ pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock:
     });
     list::resume(&house);
     open_ports(&paths, &endpoints, &house)?;
-    let own = HostFacts::load(&paths).unwrap_or_default();
+    let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, clock));
     let runner = queue::runner::Runner {
         queue,
         history,
-        remote: delivery::remote::Remote {
-            names,
-            tls: delivery::tls::Outbound::default(),
-            own: config.hostname.clone(),
-            own_addresses: own.addresses().chain(own.bind.iter().copied()).collect(),
-            loopback: config.demo.is_some(),
-            port: endpoints.remote_smtp_port,
-        },
+        remote: Arc::clone(&remote),
         neighbours: house.neighbours.clone(),
         memory: house.memory.clone(),
         paths: paths.clone(),
@@ -140,7 +133,45 @@ pub async fn run_by<N: Names>(paths: Paths, names: N, schedule: Schedule, clock:
     }));
     tokio::spawn(runner.run());
     tracing::info!("ready");
-    wire::serve(&paths, Arc::new(door::Door { house })).await.map_err(MtaError::Door)
+    wire::serve(&paths, Arc::new(door::Door { house, remote })).await.map_err(MtaError::Door)
+}
+
+/// Delivery to elsewhere, with what it keeps an eye on in the background.
+fn remote<N: Names>(
+    paths: &Paths,
+    config: &BoxConfig,
+    endpoints: &Endpoints,
+    names: N,
+    house: &house::House,
+    (rest, clock): (std::time::Duration, Clock),
+) -> Arc<delivery::remote::Remote<N>> {
+    let facts = HostFacts::load(paths).unwrap_or_default();
+    // A demo's peers have certificates of its own authority.
+    let authority = config.demo.as_ref().and(config.acme.ca_file.as_deref());
+    let remote = Arc::new(delivery::remote::Remote::new(delivery::remote::Setup {
+        names: Arc::new(names),
+        tls: delivery::tls::Outbound::new(authority),
+        own: config.hostname.clone(),
+        own_addresses: facts.addresses().chain(facts.bind.iter().copied()).collect(),
+        loopback: config.demo.is_some(),
+        port: endpoints.remote_smtp_port,
+        relays: delivery::relay::Relays::of(house.neighbours.clone()),
+        folder: &paths.queue(),
+        https: 443,
+        rest,
+        clock,
+    }));
+    let gate = remote.ipv6.clone();
+    tokio::spawn(gate.watch(Arc::clone(&remote.names), facts.ipv6, config.hostname.clone()));
+    let tidying = Arc::clone(&remote);
+    tokio::spawn(async move {
+        loop {
+            let remote = Arc::clone(&tidying);
+            let _ = tokio::task::spawn_blocking(move || remote.sts.tidy(base::time::now_unix())).await;
+            tokio::time::sleep(limits::STS_REFRESH).await;
+        }
+    });
+    remote
 }
 
 fn open_ports(paths: &Paths, endpoints: &Endpoints, house: &Arc<house::House>) -> Result<(), MtaError> {

@@ -147,6 +147,58 @@ pub const LOOKUP_WITHIN: Duration = Duration::from_secs(20);
 pub const RETURNED_HEADER: usize = 64 << 10;
 /// The largest message that a report returns whole, where its sender asked for that (RFC 3461 §4.3 leaves it to us).
 pub const RETURNED_MESSAGE: usize = 1 << 20;
+/// How long the second address of a host waits for the first. RFC 8305 §5 says 250 ms for people who watch; mail can
+/// wait, and other people's servers need not be asked twice for it.
+pub const CONNECT_STAGGER: Duration = Duration::from_secs(2);
+
+// --- Connections used again ------------------------------------------------------------------------------------------
+
+/// How long a conversation waits for the next message. Postfix's `smtp_connection_cache_time_limit` is 2 seconds;
+/// servers mind those that hold on for longer than some ten.
+pub const CONNECTION_IDLE: Duration = Duration::from_secs(5);
+/// Messages in one conversation. Exim's `connection_max_messages` is 500; many servers close after 100.
+pub const MESSAGES_PER_CONNECTION: usize = 100;
+/// How long a conversation may be used at all: by then its place and its promises are looked up again. Postfix's
+/// `smtp_connection_reuse_time_limit`.
+pub const CONNECTION_REUSED_FOR: Duration = Duration::from_secs(300);
+/// Conversations that wait, in all. Each holds some 50 KB.
+pub const IDLE_CONNECTIONS: usize = 50;
+
+// --- What is remembered of servers -----------------------------------------------------------------------------------
+
+/// How long an address rests after a failure, first and at most; it doubles in between. Postfix's
+/// `minimal_backoff_time` is 5 minutes for a whole destination; one address is tried again sooner.
+pub const HOST_REST: Duration = Duration::from_secs(60);
+pub const HOST_REST_LONGEST: Duration = Duration::from_secs(30 * 60);
+/// Hosts and addresses of which something is remembered; some 200 octets each.
+pub const HOSTS_REMEMBERED: usize = 10_000;
+/// For how long a host that spoke TLS is expected to, and how long mail waits when it suddenly does not.
+pub const TLS_REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
+pub const TLS_DOUBT: Duration = Duration::from_secs(86_400);
+/// How often the name of the own IPv6 address is looked at.
+pub const IPV6_LOOK: Duration = Duration::from_secs(3_600);
+/// How long the relays are remembered before the directory is asked again.
+pub const RELAYS_FRESH: Duration = Duration::from_secs(30);
+
+/// Trying a relay, from its address to the goodbye: an owner waits for it.
+pub const RELAY_TRIED_WITHIN: Duration = Duration::from_secs(45);
+
+// --- MTA-STS (RFC 8461) and reports on TLS (RFC 8460) ----------------------------------------------------------------
+
+/// The largest policy: §3.3 suggests "64 kilobytes".
+pub const STS_POLICY: usize = 64 << 10;
+/// A whole fetch. §3.3 suggests a minute; a message waits for it, and half of that is ample.
+pub const STS_FETCH_WITHIN: Duration = Duration::from_secs(30);
+/// A fetch that failed is not repeated within this (§3.3: "five minutes or longer per version ID").
+pub const STS_FETCH_AGAIN: Duration = Duration::from_secs(600);
+/// A policy in use is fetched anew after this, so that it never lapses (§10.2).
+pub const STS_REFRESH: Duration = Duration::from_secs(86_400);
+/// Domains whose policy is held in memory; the others' are read from the disk.
+pub const STS_DOMAINS: usize = 10_000;
+/// Different results that one day's reports may have. A small box talks to some hundreds of domains.
+pub const TLS_RESULTS: u64 = 50_000;
+/// Days for which results that nobody fetched are kept; reports may be a day late (RFC 8460 §4.1).
+pub const TLS_RESULT_DAYS: i64 = 7;
 
 // --- Forwarding ------------------------------------------------------------------------------------------------------
 

@@ -78,6 +78,11 @@ impl Neighbours {
         self.client.ask(&MaySend { account: account.clone(), sender: sender.clone() }).await
     }
 
+    /// Which mail goes through relays.
+    pub async fn relays(&self) -> Result<Vec<wire::directory::Relay>, WireError> {
+        self.client.ask(&wire::directory::Relays {}).await
+    }
+
     /// The filter's view of a stranger's message.
     pub async fn judge(&self, question: &Judge, message: &[u8]) -> Result<Verdict, WireError> {
         self.client.ask_with_body(question, message).await.map(|(verdict, _)| verdict)

@@ -1,7 +1,9 @@
 //! Mailing lists and their members.
 
 use super::{Database, Outcome, count, now, plain, seconds};
-use crate::limits::{BOUNCE_DAYS, BOUNCES_FORGOTTEN, MAX_LIST_LOCAL, MAX_LIST_MEMBERS, MAX_LIST_MODERATORS, MAX_LIST_NAME};
+use crate::limits::{
+    BOUNCE_DAYS, BOUNCES_FORGOTTEN, MAX_LIST_LOCAL, MAX_LIST_MEMBERS, MAX_LIST_MODERATORS, MAX_LIST_NAME,
+};
 use base::Address;
 use rusqlite::{OptionalExtension, params};
 use wire::directory::{AliasName, Bounced, MailingList, Member, Posting};

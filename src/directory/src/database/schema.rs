@@ -68,8 +68,15 @@ const VERSION_3_LISTS: &str = "
         bounces INTEGER NOT NULL DEFAULT 0, last_bounce INTEGER, suspended INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (list, address)) STRICT;";
 
+/// From version 2 to 3: relays.
+const VERSION_3_RELAYS: &str = "
+    CREATE TABLE relay (
+        kind TEXT NOT NULL CHECK (kind IN ('everything', 'from', 'to')), name TEXT NOT NULL, host TEXT NOT NULL,
+        port INTEGER NOT NULL, tls TEXT NOT NULL CHECK (tls IN ('implicit', 'starttls')), login TEXT, password TEXT,
+        spf TEXT, PRIMARY KEY (kind, name)) STRICT;";
+
 /// Each version with its parts.
-const VERSIONS: [&[&str]; 3] = [&[VERSION_1], &[VERSION_2], &[VERSION_3_ALIASES, VERSION_3_LISTS]];
+const VERSIONS: [&[&str]; 3] = [&[VERSION_1], &[VERSION_2], &[VERSION_3_RELAYS, VERSION_3_ALIASES, VERSION_3_LISTS]];
 
 /// Brings the database to the newest version. Refuses one that a newer Mailstead wrote.
 pub fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -11,6 +11,7 @@ pub mod list;
 pub mod plan;
 pub mod queue;
 pub mod quota;
+pub mod relay;
 pub mod release;
 pub mod restore;
 pub mod run;

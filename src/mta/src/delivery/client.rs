@@ -1,6 +1,7 @@
 //! The client's side of a conversation: SMTP (RFC 5321) or LMTP (RFC 2033), with PIPELINING where it is offered.
 
 use super::Outcome;
+use super::extensions::Offer;
 use crate::channel::Channel;
 use crate::limits;
 use crate::proto::delivery_status::{Notify, ReportWish};
@@ -64,13 +65,15 @@ pub enum ClientError {
     Refused(Reply),
 }
 
-/// The extensions that a server offers and that matter here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Offer {
-    pub pipelining: bool,
-    pub size: bool,
-    pub eight_bit: bool,
-    pub starttls: bool,
+/// How far a transaction got: what a connection that breaks means depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// No reply to MAIL has come: the server knows nothing of the message.
+    Before,
+    /// MAIL was answered; nothing is delivered.
+    Envelope,
+    /// The final dot went out: the message may have arrived.
+    Dotted,
 }
 
 /// A conversation under way.
@@ -81,6 +84,11 @@ pub struct Conversation {
     server: String,
     patience: Duration,
     offer: Offer,
+    stage: Stage,
+    /// Whether another transaction may follow.
+    alive: bool,
+    /// Whether RSET must come before it.
+    unclean: bool,
 }
 
 impl Conversation {
@@ -90,7 +98,7 @@ impl Conversation {
             Protocol::Smtp => limits::REPLY_WITHIN,
             Protocol::Lmtp => limits::LMTP_REPLY_WITHIN,
         };
-        let mut it = Self { channel, protocol, server: server.to_owned(), patience, offer: Offer::default() };
+        let mut it = Self::new(channel, protocol, server, patience);
         let greeting = it.reply(patience).await?;
         if greeting.code != 220 {
             return Err(ClientError::Refused(greeting));
@@ -99,8 +107,44 @@ impl Conversation {
         Ok(it)
     }
 
+    fn new(channel: Channel, protocol: Protocol, server: &str, patience: Duration) -> Self {
+        let (server, offer) = (server.to_owned(), Offer::default());
+        Self { channel, protocol, server, patience, offer, stage: Stage::Before, alive: true, unclean: false }
+    }
+
     pub fn offer(&self) -> Offer {
         self.offer
+    }
+
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Whether another transaction may follow.
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// Logs in (RFC 4954), with what the server offers of PLAIN and LOGIN. Only ever called inside verified TLS.
+    pub async fn log_in(&mut self, login: &str, password: &base::Secret) -> Result<(), ClientError> {
+        use base64::prelude::{BASE64_STANDARD, Engine};
+        let reply = if self.offer.auth_plain || !self.offer.auth_login {
+            let response = BASE64_STANDARD.encode(format!("\0{login}\0{}", password.expose()));
+            self.ask(&format!("AUTH PLAIN {response}")).await?
+        } else {
+            let mut reply = self.ask("AUTH LOGIN").await?;
+            for answer in [login, password.expose()] {
+                if reply.code == 334 {
+                    reply = self.ask(&BASE64_STANDARD.encode(answer)).await?;
+                }
+            }
+            reply
+        };
+        if reply.code == 235 { Ok(()) } else { Err(ClientError::Refused(reply)) }
     }
 
     async fn introduce(&mut self, own: &Domain) -> Result<(), ClientError> {
@@ -127,61 +171,68 @@ impl Conversation {
 
     /// Takes the conversation up again inside TLS.
     pub async fn resume(channel: Channel, server: &str, own: &Domain) -> Result<Self, ClientError> {
-        let patience = limits::REPLY_WITHIN;
-        let mut it =
-            Self { channel, protocol: Protocol::Smtp, server: server.to_owned(), patience, offer: Offer::default() };
+        let mut it = Self::new(channel, Protocol::Smtp, server, limits::REPLY_WITHIN);
         it.introduce(own).await?;
         Ok(it)
     }
 
-    /// Sends one message and says what became of each recipient, in their order.
+    /// Sends one message and says what became of each recipient, in their order. After an error, [`Self::stage`] tells
+    /// what it means.
     pub async fn send(&mut self, it: &Transaction<'_>) -> Result<Vec<Outcome>, ClientError> {
-        let mail = self.mail_command(it);
-        let commands = || it.recipients.iter().map(|to| format!("RCPT TO:<{}>", to.address));
-        let mut replies = Vec::new();
-        let mail = if self.offer.pipelining {
-            self.say(&mail);
-            commands().for_each(|command| self.say(&command));
-            self.flush().await?;
-            let mail = self.reply(self.patience).await?;
-            for _ in it.recipients {
-                replies.push(self.reply(self.patience).await?);
-            }
-            mail
-        } else {
-            let mail = self.ask(&mail).await?;
-            if mail.is_success() {
-                for command in commands() {
-                    replies.push(self.ask(&command).await?);
-                }
-            }
-            mail
+        self.stage = Stage::Before;
+        let result = match self.offer.unfit(it, self.protocol, &self.server) {
+            Some(trouble) => Ok(vec![Outcome::Failed(trouble); it.recipients.len()]),
+            None => self.transact(it).await,
         };
+        self.alive &= result.is_ok();
+        result
+    }
+
+    async fn transact(&mut self, it: &Transaction<'_>) -> Result<Vec<Outcome>, ClientError> {
+        if self.unclean {
+            let reply = self.ask("RSET").await?;
+            if !reply.is_success() {
+                return Err(ClientError::Refused(reply));
+            }
+        }
+        self.unclean = true;
+        let (mail, replies) = self.envelope(it).await?;
         if !mail.is_success() {
             return Ok(vec![Outcome::of(&mail, &self.server); it.recipients.len()]);
         }
         let mut outcomes: Vec<_> = replies.iter().map(|reply| Outcome::of(reply, &self.server)).collect();
-        let taken = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Delivered(_))).count();
-        if taken > 0 {
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
             self.transfer(it, &mut outcomes).await?;
         }
         Ok(outcomes)
     }
 
-    fn mail_command(&self, it: &Transaction<'_>) -> String {
-        let sender = it.sender.map(ToString::to_string).unwrap_or_default();
-        let size: usize = it.pieces.iter().map(|piece| piece.len()).sum();
-        let size = if self.offer.size { format!(" SIZE={size}") } else { String::new() };
-        // A server without 8BITMIME gets eight-bit text as it is: all that are left in use pass it through, and a
-        // conversion would break every signature.
-        let body = if self.offer.eight_bit && it.eight_bit { " BODY=8BITMIME" } else { "" };
-        format!("MAIL FROM:<{sender}>{size}{body}")
+    /// MAIL and RCPT. A 421 ends the conversation (RFC 5321 §3.8), so it is no recipient's answer.
+    async fn envelope(&mut self, it: &Transaction<'_>) -> Result<(Reply, Vec<Reply>), ClientError> {
+        let (offer, mut replies) = (self.offer, Vec::with_capacity(it.recipients.len()));
+        let commands = it.recipients.iter().map(|to| offer.rcpt_command(to));
+        self.say(&offer.mail_command(it));
+        if offer.pipelining {
+            commands.clone().for_each(|command| self.say(&command));
+        }
+        self.flush().await?;
+        let mail = not_closing(self.reply(self.patience).await?)?;
+        self.stage = Stage::Envelope;
+        for command in commands {
+            let reply = match (offer.pipelining, mail.is_success()) {
+                (true, _) => self.reply(self.patience).await?,
+                (false, true) => self.ask(&command).await?,
+                (false, false) => break,
+            };
+            replies.push(not_closing(reply)?);
+        }
+        Ok((mail, replies))
     }
 
     /// DATA and the message, for the recipients that were taken; replaces their outcomes by the final ones.
     async fn transfer(&mut self, it: &Transaction<'_>, outcomes: &mut [Outcome]) -> Result<(), ClientError> {
         let taken = outcomes.iter_mut().filter(|outcome| matches!(outcome, Outcome::Delivered(_)));
-        let go = self.ask("DATA").await?;
+        let go = not_closing(self.ask("DATA").await?)?;
         if go.code != 354 {
             let refused = match Outcome::of(&go, &self.server) {
                 // A success where 354 belongs makes no sense and proves no delivery.
@@ -191,13 +242,17 @@ impl Conversation {
             taken.for_each(|outcome| *outcome = refused.clone());
             return Ok(());
         }
-        let mut writer = DotWriter::default();
-        for chunk in it.pieces.iter().flat_map(|piece| piece.chunks(64 << 10)) {
-            writer.feed(chunk, self.channel.output());
-            self.channel.flush_if_large(limits::DATA_BLOCK_WITHIN).await?;
+        if let Err(error) = self.pour(it).await {
+            // A server that has had enough may have said why before it closed.
+            let reply = self.reply(limits::LINGER).await.map_err(|_| error)?;
+            let refused = match Outcome::of(&reply, &self.server) {
+                Outcome::Delivered(_) => return Err(ClientError::Garbled),
+                refused => refused,
+            };
+            self.alive = false;
+            taken.for_each(|outcome| *outcome = refused.clone());
+            return Ok(());
         }
-        writer.finish(self.channel.output());
-        self.flush().await?;
         let patience = if self.protocol == Protocol::Lmtp { self.patience } else { limits::FINAL_REPLY_WITHIN };
         let mut last = None;
         for outcome in taken {
@@ -205,10 +260,27 @@ impl Conversation {
                 (Protocol::Smtp, Some(reply)) => reply,
                 _ => self.reply(patience).await?,
             };
+            self.alive &= reply.code != 421;
             *outcome = Outcome::of(&reply, &self.server);
+            if let Outcome::Delivered(delivery) = outcome {
+                delivery.reports = self.offer.dsn;
+            }
             last = Some(reply);
         }
+        self.unclean = false;
         Ok(())
+    }
+
+    /// The message and its final dot.
+    async fn pour(&mut self, it: &Transaction<'_>) -> Result<(), ClientError> {
+        let mut writer = DotWriter::default();
+        for chunk in it.pieces.iter().flat_map(|piece| piece.chunks(64 << 10)) {
+            writer.feed(chunk, self.channel.output());
+            self.channel.flush_if_large(limits::DATA_BLOCK_WITHIN).await?;
+        }
+        writer.finish(self.channel.output());
+        self.stage = Stage::Dotted;
+        self.flush().await
     }
 
     /// Says goodbye; what comes back no longer matters.
@@ -249,12 +321,7 @@ impl Conversation {
     }
 }
 
-impl Offer {
-    fn read(reply: &Reply) -> Self {
-        let has = |keyword: &str| {
-            let first = |line: &String| line.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case(keyword));
-            reply.lines.iter().skip(1).any(first)
-        };
-        Self { pipelining: has("PIPELINING"), size: has("SIZE"), eight_bit: has("8BITMIME"), starttls: has("STARTTLS") }
-    }
+/// A 421 in place of an answer: the server closes.
+fn not_closing(reply: Reply) -> Result<Reply, ClientError> {
+    if reply.code == 421 { Err(ClientError::Refused(reply)) } else { Ok(reply) }
 }

@@ -2,12 +2,24 @@
 
 pub mod client;
 pub mod dane;
+pub mod dial;
 pub mod dns;
+pub mod extensions;
+pub mod health;
+pub mod ipv6;
 pub mod mailboxes;
 pub mod names;
+pub mod place;
+pub mod pool;
+pub mod relay;
 pub mod remote;
+pub mod results;
 pub mod route;
+pub mod sts;
 pub mod tls;
+
+#[cfg(test)]
+mod tests;
 
 use crate::proto::Reply;
 use base::Address;
@@ -94,6 +106,22 @@ impl Outcome {
             Self::Delivered(delivery) => &delivery.words,
             Self::Deferred(trouble) | Self::Failed(trouble) => &trouble.words,
         }
+    }
+}
+
+/// What several servers of one destination came to: the last trouble that may pass, else the last one at all.
+#[derive(Debug, Default)]
+pub struct Tally(Option<Outcome>);
+
+impl Tally {
+    pub fn add(&mut self, outcome: Outcome) {
+        if !matches!((&self.0, &outcome), (Some(Outcome::Deferred(_)), Outcome::Failed(_))) {
+            self.0 = Some(outcome);
+        }
+    }
+
+    pub fn end(self, otherwise: impl FnOnce() -> Trouble) -> Outcome {
+        self.0.unwrap_or_else(|| Outcome::Deferred(otherwise()))
     }
 }
 

@@ -47,17 +47,27 @@ pub fn order(domain: &Domain, own: &Domain, records: &[Mx], mut random: impl FnM
     }
 }
 
+/// The exchangers of a domain, in the order in which they are tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchangers {
+    pub hosts: Vec<Domain>,
+    /// Whether DNSSEC vouches for them.
+    pub secure: bool,
+}
+
 /// Looks up where a domain's mail goes, or says why it goes nowhere.
-pub async fn hosts(names: &impl Names, domain: &Domain, own: &Domain) -> Result<Vec<Domain>, Outcome> {
-    let records = match names.mx(domain).await {
-        Ok(records) => records,
+pub async fn find(names: &impl Names, domain: &Domain, own: &Domain) -> Result<Exchangers, Outcome> {
+    let answer = match names.mx_answer(domain).await {
+        Ok(answer) => answer,
         Err(error @ LookupError::NoSuchName) => {
             return Err(Outcome::Failed(Trouble::new("5.1.2", format!("{domain}: {error}"))));
         }
-        Err(error) => return Err(Outcome::Deferred(Trouble::new("4.4.3", format!("{domain}: {error}")))),
+        Err(error) => {
+            return Err(Outcome::Deferred(Trouble::new("4.4.3", format!("{domain}: {error}")).of_place()));
+        }
     };
-    match order(domain, own, &records, rand::random) {
-        Route::Hosts(hosts) => Ok(hosts),
+    match order(domain, own, &answer.records, rand::random) {
+        Route::Hosts(hosts) => Ok(Exchangers { hosts, secure: answer.secure }),
         Route::NullMx => {
             let words = format!("{domain} says in its DNS that it takes no mail (null MX)");
             Err(Outcome::Failed(Trouble::new("5.1.10", words)))

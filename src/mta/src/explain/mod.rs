@@ -55,6 +55,11 @@ pub fn provider(server: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| provider.exchangers.iter().any(belongs))
 }
 
+/// A name of a server of a provider.
+pub fn server_of(provider: &Provider) -> Option<String> {
+    provider.exchangers.first().map(|domain| format!("mx.{domain}"))
+}
+
 /// Every provider that is known.
 pub fn providers() -> &'static [Provider] {
     &PROVIDERS

@@ -1,12 +1,12 @@
 //! The tables of the history: one row for each message, one for each step of its way.
 
-use super::Event;
+use super::{Event, volume};
 use crate::limits;
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
-use wire::mta::{Arrival, Step, Trace, Traced};
+use wire::mta::{Arrival, ProviderVolume, Step, Trace, Traced};
 
 /// `hay` is what a search looks through, in lower case. Steps may come before their message and outlive nothing.
 const TABLES: &str = "
@@ -30,6 +30,7 @@ impl Database {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.execute_batch(TABLES)?;
+        connection.execute_batch(volume::TABLES)?;
         Ok(Self { connection })
     }
 
@@ -44,7 +45,10 @@ impl Database {
                     Event::Arrived(arrival) => {
                         arrived.execute(params![arrival.id, seconds(arrival.at), hay(&arrival), json(&arrival)?])?
                     }
-                    Event::Step(id, step) => happened.execute(params![id, seconds(step.at), json(&step)?])?,
+                    Event::Step(id, step) => {
+                        volume::count(&transaction, &step)?;
+                        happened.execute(params![id, seconds(step.at), json(&step)?])?
+                    }
                 };
             }
         }
@@ -60,7 +64,12 @@ impl Database {
         let before = oldest.max(full.unwrap_or(0));
         transaction.execute("DELETE FROM message WHERE at < ?1", [before])?;
         transaction.execute("DELETE FROM step WHERE at < ?1 AND message NOT IN (SELECT id FROM message)", [before])?;
+        volume::purge(&transaction, now)?;
         transaction.commit()
+    }
+
+    pub fn volume(&self, now: u64) -> rusqlite::Result<Vec<ProviderVolume>> {
+        volume::report(&self.connection, now)
     }
 
     pub fn search(&self, ask: &Trace) -> rusqlite::Result<Vec<Traced>> {

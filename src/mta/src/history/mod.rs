@@ -5,6 +5,7 @@
 //! its disk is full mail flows on without it. Bounded by age and by number (`limits::HISTORY_*`).
 
 mod database;
+mod volume;
 
 use crate::limits;
 use base::Address;
@@ -64,6 +65,11 @@ impl History {
         if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
             tracing::debug!("the history's writer is behind; an event is not kept");
         }
+    }
+
+    /// How much went where; blocks for as long as the disk takes.
+    pub fn volume(&self) -> rusqlite::Result<Vec<wire::mta::ProviderVolume>> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).volume(base::time::now_unix())
     }
 
     /// The messages that fit; blocks for as long as the disk takes.

@@ -32,7 +32,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 pub struct Runner<N> {
     pub queue: Arc<Queue>,
     pub history: History,
-    pub remote: Remote<N>,
+    pub remote: Arc<Remote<N>>,
     pub neighbours: Neighbours,
     pub memory: Memory,
     pub paths: Paths,

@@ -2,9 +2,11 @@
 
 mod alias;
 mod list;
+mod relay;
 
 pub use alias::{Alias, AliasName, AliasRules, BackupMx, DomainAlias, Forwarding, Writers};
 pub use list::{Bounced, MailingList, Member, Posting};
+pub use relay::{Relay, RelayScope, RelayTls};
 
 use super::Snapshot;
 use base::{Address, Domain, Secret};
@@ -90,6 +92,11 @@ crate::door! { base::Role::Directory;
     Quotas {} -> Vec<Quota>, from [];
     /// The bounds that hold for an account.
     QuotaOf { account: Address } -> AccountQuota, from [Mailbox];
+    /// Sets the relay for a scope, or changes it.
+    SetRelay { relay: Relay } -> (), from [];
+    RemoveRelay { scope: RelayScope } -> (), from [];
+    /// Every relay; the one for the whole box first. Of the roles, only the MTA is given the passwords.
+    Relays {} -> Vec<Relay>, from [Mta, Dns, Checks];
     /// Makes a consistent copy of `box.db` beside it.
     TakeSnapshot {} -> Snapshot, from [Backup];
 }

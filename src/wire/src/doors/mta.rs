@@ -1,5 +1,6 @@
 //! What may be asked of the MTA: to send the box's own mail, what waits in the queue, and what became of messages.
 
+use super::directory::Relay;
 use base::Address;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -10,6 +11,8 @@ crate::door! { base::Role::Mta;
     Send { from: Address, to: Address } -> (), from [Checks, Backup, Certs];
     /// Sends mail of an account that its Sieve script passes on or writes (the body). Durable when the answer comes.
     SendAs { account: Address, to: Vec<Address>, what: Automatic } -> (), from [Mailbox];
+    /// Tries a relay: connects, speaks TLS, logs in, and leaves. A refusal says in a sentence what does not work.
+    TestRelay { relay: Relay } -> (), from [];
     /// What waits for delivery, oldest first, no more than 1,000 entries.
     Queue {} -> Vec<Waiting>, from [Checks];
     /// How full the queue is.
@@ -25,6 +28,52 @@ crate::door! { base::Role::Mta;
     /// What became of the messages in whose sender, recipients, subject, Message-ID, queue name, client or time every
     /// word stands, in any case: the latest first, `limit` at most (100 whatever is asked). Times in seconds since 1970.
     Trace { words: Vec<String>, since: Option<u64>, until: Option<u64>, limit: u32 } -> Vec<Traced>, from [];
+    /// How much went to each large provider in the last 90 days, how it was taken, and how much is sensible today.
+    Volume {} -> Vec<ProviderVolume>, from [Checks];
+}
+
+/// What went to one large provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderVolume {
+    pub provider: String,
+    /// In order; days without mail are left out.
+    pub days: Vec<ProviderDay>,
+    /// What it said when it did not take something, in the last week: the most frequent first.
+    pub answered: Vec<Answered>,
+    pub advice: Advice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderDay {
+    /// Its start (UTC), in seconds since 1970.
+    pub day: u64,
+    pub sent: u64,
+    /// Tries that were put off.
+    pub put_off: u64,
+    pub refused: u64,
+}
+
+/// A reply that turned mail away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// 0 where there was no reply.
+    pub code: u16,
+    /// RFC 3463.
+    pub status: String,
+    /// As it was said the first time that day.
+    pub words: String,
+    pub count: u64,
+    /// In plain words, where it is known.
+    pub means: Option<String>,
+    pub remedy: Option<String>,
+}
+
+/// How much is sensible.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advice {
+    pub sensible_today: u64,
+    pub sent_today: u64,
+    pub words: String,
 }
 
 /// A post that waits for a moderator.

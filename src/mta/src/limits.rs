@@ -213,6 +213,8 @@ pub const SRS_DAYS: u64 = 21;
 pub const LIST_MESSAGE: usize = 10 << 20;
 /// Posts that wait for moderators, and as many that are on their way out.
 pub const LIST_POSTS: usize = 100;
+/// Octets of what is kept about a post: 500 members of 254 octets at most, and a few short fields.
+pub const LIST_POST_LINE: u64 = 256 << 10;
 /// Days within which somebody who wants in has to say so again.
 pub const LIST_CONFIRM_DAYS: u64 = 7;
 /// How long a post waits after the directory, the filter or the queue could not take it.

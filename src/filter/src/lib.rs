@@ -10,6 +10,7 @@ mod classifier;
 mod keys;
 mod limits;
 mod rules;
+mod seal;
 mod service;
 pub mod tokens;
 mod verdict;

@@ -8,7 +8,7 @@ use crate::proto::dot::{self, DotReader, DotWriter, Taken};
 use crate::proto::reply::ReplyReader;
 use crate::proto::{Command, line};
 use crate::session::{Kind, Session};
-use crate::{Clock, Schedule, Tuning, memory, neighbours, policy, queue, rates, server};
+use crate::{Clock, Schedule, Tuning, callout, list, memory, neighbours, policy, queue, rates, server, srs};
 use base::{Address, Domain, Paths};
 use bytes::BytesMut;
 use std::net::{IpAddr, Ipv4Addr};
@@ -81,7 +81,17 @@ impl Place {
             paths: paths.clone(),
             hostname: Domain::parse("box.example.org").ok()?,
             home: home.clone(),
-            neighbours: neighbours::Neighbours::new(paths),
+            neighbours: neighbours::Neighbours::new(
+                paths,
+                srs::Srs::open(&paths.queue().join(".keys/srs")).ok()?,
+                list::Tokens::open(&paths.queue().join(".keys/lists")).ok()?,
+            ),
+            lists: list::Shelves::open(paths).ok()?,
+            callout: callout::Callout::open(
+                paths.queue().join(".backup/known.json"),
+                Domain::parse("box.example.org").ok()?,
+                25,
+            ),
             queue: queue::Queue::open(paths.queue(), Clock::default(), Schedule::default().rests()).ok()?,
             history: crate::history::History::open(&paths.queue()).ok()?,
             memory: memory::Memory::default(),

@@ -32,7 +32,8 @@ pub fn dress(list: &MailingList, message: &Message, munge: bool) -> Message {
     let author = munge.then(|| author(message)).flatten();
     dressed.retain(|field| {
         let replaced = REPLACED.iter().any(|name| field.is(name));
-        !replaced && !(author.is_some() && field.is("From"))
+        let munged = author.is_some() && field.is("From");
+        !(replaced || munged)
     });
     let mut top = id_field(&list.name, &list.address);
     let mut line = |name: &str, tag: &str| {

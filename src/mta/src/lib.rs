@@ -28,6 +28,7 @@ mod session;
 pub use delivery::dane::Tlsa;
 pub use delivery::dns::Dns;
 pub use delivery::names::{Answer, LookupError, Mx, Names};
+pub use delivery::results::{Counted, Failure, FailureKind, PolicyKind, TlsResult, TlsResults};
 pub use queue::clock::Clock;
 pub use queue::schedule::Schedule;
 

@@ -10,6 +10,8 @@ mod database;
 pub mod entry;
 mod legacy;
 pub mod owner;
+#[cfg(test)]
+mod power_cut;
 pub mod runner;
 pub mod schedule;
 mod settle;

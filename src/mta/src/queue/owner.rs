@@ -87,7 +87,7 @@ impl Queue {
     }
 
     /// The messages that are meant, oldest first.
-    async fn meant(self: &Arc<Self>, which: &Which, most: usize) -> io::Result<Vec<(i64, Entry)>> {
+    pub(super) async fn meant(self: &Arc<Self>, which: &Which, most: usize) -> io::Result<Vec<(i64, Entry)>> {
         let (queue, which) = (Arc::clone(self), which.clone());
         blocking(move || {
             let mut found = Vec::new();

@@ -3,8 +3,8 @@
 //! A call of one thread may begin before and end after those of others. It is taken to have happened when it ended; but
 //! a sync makes last what was there when it began, and a descriptor is closed when its closing begins.
 
-use crate::disk::{Disk, Inode, Sync};
-use crate::workload::Told;
+use super::disk::{Disk, Inode, Sync};
+use super::workload::Told;
 use std::collections::HashMap;
 use std::path::Path;
 

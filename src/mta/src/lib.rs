@@ -38,6 +38,7 @@ mod tuning;
 pub use delivery::dane::Tlsa;
 pub use delivery::dns::Dns;
 pub use delivery::names::{Answer, LookupError, Mx, Names};
+pub use delivery::results::{Counted, Failure, FailureKind, PolicyKind, TlsResult, TlsResults};
 pub use policy::lookups::{Answer as LookupAnswer, Lookups, Resolver, Silence};
 pub use queue::clock::Clock;
 pub use queue::schedule::Schedule;

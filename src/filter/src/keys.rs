@@ -50,7 +50,7 @@ const SIGNED: [&str; 19] = [
 
 /// The header fields that an ARC set covers (RFC 8617 §4.1.2). Not List-Unsubscribe: a list's seal is made once, and that
 /// field is another one for each member.
-const SEALED: [&str; 16] = [
+const SEALED: [&str; 15] = [
     "From",
     "To",
     "Cc",
@@ -66,8 +66,11 @@ const SEALED: [&str; 16] = [
     "Content-Transfer-Encoding",
     "List-Id",
     "List-Post",
-    "DKIM-Signature",
 ];
+
+/// Beside these, signatures that are there already (§4.1.2). Where there are none, that must not be sealed: a list adds its
+/// own afterwards.
+const SEALED_SIGNATURE: &str = "DKIM-Signature";
 
 /// A domain's two keys, ready to sign, and their public halves as the zone publishes them.
 struct Pair {
@@ -75,6 +78,8 @@ struct Pair {
     rsa_public: Vec<u8>,
     /// RSA alone: validators of ARC need not know any other algorithm (RFC 8617 §4.1).
     arc: ArcSealer<RsaKey<Sha256>, Ready>,
+    /// The same for a message that bears no DKIM signature.
+    arc_unsigned: ArcSealer<RsaKey<Sha256>, Ready>,
     ed25519: DkimSigner<Ed25519Key, Ready>,
     ed25519_public: Vec<u8>,
 }
@@ -153,8 +158,11 @@ impl Keys {
         results: &AuthenticationResults<'_>,
         chain: &ArcOutput<'_>,
     ) -> Result<String, FilterError> {
-        let set = self.pair(domain)?;
-        let set = set.arc.seal(message, results, chain);
+        let pair = self.pair(domain)?;
+        let is_signed =
+            message.headers().iter().any(|(name, _)| name.trim_ascii().eq_ignore_ascii_case(b"DKIM-Signature"));
+        let sealer = if is_signed { &pair.arc } else { &pair.arc_unsigned };
+        let set = sealer.seal(message, results, chain);
         let failed = |error: mail_auth::Error| FilterError::Key(self.folder.join(domain.as_str()), error.to_string());
         set.map(|set| set.to_header()).map_err(failed)
     }
@@ -183,12 +191,14 @@ fn load(folder: &Path, domain: &Domain) -> Result<Pair, FilterError> {
     let key = |der: Vec<u8>| {
         RsaKey::<Sha256>::from_key_der(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der))).map_err(|error| bad(&error))
     };
-    let (rsa, arc) = (key(der.clone())?, key(der)?);
+    let (rsa, arc, arc_unsigned) = (key(der.clone())?, key(der.clone())?, key(der)?);
     let ed25519 = Ed25519Key::from_pkcs8_der(&read("ed25519.der")?).map_err(|error| bad(&error))?;
     let ed25519_public = ed25519.public_key();
     let domain = domain.as_str();
     let rsa = DkimSigner::from_key(rsa).domain(domain).selector(RSA_SELECTOR).headers(SIGNED);
     let ed25519 = DkimSigner::from_key(ed25519).domain(domain).selector(ED25519_SELECTOR).headers(SIGNED);
-    let arc = ArcSealer::from_key(arc).domain(domain).selector(RSA_SELECTOR).headers(SEALED);
-    Ok(Pair { rsa, rsa_public, arc, ed25519, ed25519_public })
+    let arc = ArcSealer::from_key(arc).domain(domain).selector(RSA_SELECTOR);
+    let arc = arc.headers(SEALED.into_iter().chain([SEALED_SIGNATURE]));
+    let arc_unsigned = ArcSealer::from_key(arc_unsigned).domain(domain).selector(RSA_SELECTOR).headers(SEALED);
+    Ok(Pair { rsa, rsa_public, arc, arc_unsigned, ed25519, ed25519_public })
 }

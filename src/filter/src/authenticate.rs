@@ -1,6 +1,7 @@
 //! Who a message is really from: SPF (RFC 7208), DKIM (RFC 6376), DMARC (RFC 7489) and reverse DNS (RFC 8601 §2.7.3).
 
 use crate::limits::DNS_WITHIN;
+use crate::reports::{Asked, asked};
 use base::Domain;
 use mail_auth::dkim::VerifySignature;
 use mail_auth::dmarc::verify::DmarcParameters;
@@ -28,6 +29,8 @@ pub struct Identity {
     pub reverse_dns: ReverseDns,
     /// The domain of the author.
     pub from: Option<Domain>,
+    /// What is to be reported of it, where the author's domain asks for reports.
+    pub asked: Option<Box<Asked>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,7 @@ impl Identity {
             unsure: true,
             reverse_dns: ReverseDns::Unknown,
             from,
+            asked: None,
         }
     }
 }
@@ -98,6 +102,7 @@ async fn look_up(
     let passes = |result: &DmarcResult| matches!(result, DmarcResult::Pass);
     let stalls = |result: &DmarcResult| matches!(result, DmarcResult::TempError(_));
     let has_record = dmarc.record().is_some();
+    let asked = asked(authenticator, ask, spf_domain, &spf, &dkim, &dmarc).await;
     let identity = Identity {
         spf: spf.result(),
         dkim_passed: dkim.iter().any(|output| matches!(output.result(), DkimResult::Pass)),
@@ -109,6 +114,7 @@ async fn look_up(
         unsure: stalls(dmarc.dkim_result()) || stalls(dmarc.spf_result()) || spf.result() == SpfResult::TempError,
         reverse_dns: reverse,
         from: from_domain(message),
+        asked: asked.map(Box::new),
     };
     (identity, field)
 }

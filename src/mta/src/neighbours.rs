@@ -7,7 +7,7 @@ use wire::directory::{
     Authenticate, Login, MaySend, Resolution, Resolve, ScramChallenge, ScramLogin, ScramOffered, ScramParameters,
     ScramVerify, SendingOf, Service,
 };
-use wire::filter::{Judge, Sign, Verdict};
+use wire::filter::{Judge, Sign, TakeReport, TakenReport, Verdict};
 use wire::mailbox::{Room, RoomFor};
 use wire::{Client, WireError};
 
@@ -84,6 +84,12 @@ impl Neighbours {
     /// The filter's view of a stranger's message.
     pub async fn judge(&self, question: &Judge, message: &[u8]) -> Result<Verdict, WireError> {
         self.client.ask_with_body(question, message).await.map(|(verdict, _)| verdict)
+    }
+
+    /// Gives the filter a report of another server about our mail.
+    pub async fn take_report(&self, authenticated: bool, message: &Message) -> Result<TakenReport, WireError> {
+        let bytes = message.clone().into_bytes();
+        Ok(self.client.ask_with_body(&TakeReport { authenticated }, &bytes).await?.0)
     }
 
     /// The signature fields for a message from `domain`.

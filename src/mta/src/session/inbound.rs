@@ -48,6 +48,9 @@ impl Session {
             Err(reply) => return self.turned_away(arrival, reply),
         };
         self.house.history.arrived(arrival);
+        if self.is_kept_report(&id, &envelope, &verdict, &message).await {
+            return replies::STORED.with(&[&id]);
+        }
         self.store(id, envelope, message).await
     }
 

@@ -218,9 +218,10 @@ impl Serve for Directory {
                 let account = ask.address.account();
                 ask.answer(match (account.domain().as_str(), account.local()) {
                     ("example.org", "away") => return Err(Refusal::new(Kind::Busy, "away")),
-                    ("example.org", "ann" | "bob" | "slow" | "full" | "stuffed" | "nearly" | "postmaster") => {
-                        Resolution::Accounts(vec![account])
-                    }
+                    (
+                        "example.org",
+                        "ann" | "bob" | "slow" | "full" | "stuffed" | "nearly" | "postmaster" | "mailstead-reports",
+                    ) => Resolution::Accounts(vec![account]),
                     ("example.org", _) => Resolution::Unknown,
                     _ => Resolution::Elsewhere,
                 })
@@ -294,6 +295,20 @@ impl Serve for Filter {
                 let score = if text.contains("SCORE-FOUR") { 4.0 } else { 1.5 };
                 ask.answer(Verdict { action, score, reasons, headers })
             }
+            filter::Request::TakeReport(_) if !text.contains("<feedback>") => {
+                Err(Refusal::new(Kind::Invalid, "the message holds no report"))
+            }
+            filter::Request::TakeReport(ask) => ask.answer(filter::TakenReport {
+                id: 7,
+                kind: filter::ReportKind::Dmarc,
+                organisation: "peer.example".into(),
+                domain: Domain::parse("example.org").unwrap(),
+                begin: 0,
+                end: 0,
+                good: 12,
+                bad: 3,
+                authenticated: ask.authenticated,
+            }),
             filter::Request::Sign(ask) if text.contains("FILTER-AWAY") => {
                 Err(Refusal::new(Kind::Busy, ask.domain.as_str()))
             }

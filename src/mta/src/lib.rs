@@ -26,6 +26,7 @@ mod rates;
 mod server;
 mod session;
 mod snapshot;
+mod tlsrpt;
 mod tuning;
 
 pub use delivery::dane::Tlsa;
@@ -111,6 +112,8 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
     tokio::spawn(Arc::clone(&house).forget_old());
     open_ports(&paths, &endpoints, &house)?;
     let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, house.tuning.clock.clone()));
+    let reporter = tlsrpt::Reporter { house: Arc::clone(&house), remote: Arc::clone(&remote) };
+    tokio::spawn(reporter.run());
     let runner = queue::runner::Runner {
         queue,
         history,

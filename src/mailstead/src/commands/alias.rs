@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use std::process::ExitCode;
 use wire::{Client, directory};
 
-/// Add, list and remove aliases. postmaster@, abuse@, hostmaster@ and admin@ of every domain reach the owner by themselves.
+/// Add, list and remove aliases. postmaster@, abuse@, hostmaster@ and admin@ of every domain reach the owner by themselves, and so
+/// does mailstead-reports@, but for the reports, which the box keeps.
 #[derive(Args)]
 pub struct Alias {
     #[command(subcommand)]

@@ -22,8 +22,9 @@ use std::path::Path;
 use wire::directory::{Account, AliasName};
 use wire::{Kind, Refusal};
 
-/// Names that reach the owner in every domain (RFC 2142 §4 and §5, RFC 5321 §4.5.1).
-pub const REQUIRED: [&str; 4] = ["abuse", "admin", "hostmaster", "postmaster"];
+/// Names that reach the owner in every domain (RFC 2142 §4 and §5, RFC 5321 §4.5.1), and the one that the zones give to
+/// those who report on our mail.
+pub const REQUIRED: [&str; 5] = ["abuse", "admin", "hostmaster", wire::filter::REPORTS_NAME, "postmaster"];
 
 pub struct Database {
     connection: Connection,

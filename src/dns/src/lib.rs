@@ -7,6 +7,7 @@
 //! - Zone keys are made once, synced before first use, and never leave `dns/`.
 //! - A zone's serial never goes back.
 
+pub mod dmarc;
 mod error;
 mod keys;
 pub mod policy;
@@ -14,6 +15,7 @@ mod publish;
 pub mod records;
 mod service;
 mod sign;
+mod stages;
 pub mod zonefile;
 
 pub use error::DnsError;
@@ -28,6 +30,7 @@ pub async fn run(paths: Paths) -> Result<(), DnsError> {
         base::durable::create_dir_all(&dir, mode).map_err(|error| DnsError::file(&dir, error))?;
     }
     let service = Arc::new(service::Dns::new(paths.clone(), config));
+    tokio::spawn(Arc::clone(&service).pass_days());
     tracing::info!("ready");
     wire::serve(&paths, service).await.map_err(|error| DnsError::file(&paths.run(), error))
 }

@@ -3,8 +3,9 @@
 use base::{Domain, HostFacts};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use wire::directory::{Relay, RelayScope};
-use wire::dns::{Need, Record};
+use wire::dns::{DmarcPolicy, Need, Record};
 use wire::filter::DkimKey;
 
 /// An hour: long enough to be cached, short enough to mend a mistake in.
@@ -24,6 +25,8 @@ pub struct ZoneFacts {
     pub ca: Option<String>,
     /// The relays, for those of whose addresses mail is sent.
     pub relays: Vec<Relay>,
+    /// How strict DMARC is; domains that are not named are not strict.
+    pub dmarc: BTreeMap<Domain, DmarcPolicy>,
 }
 
 impl ZoneFacts {
@@ -109,8 +112,10 @@ impl ZoneFacts {
             let why = "Receivers verify the signature that the box puts on every message (DKIM, RFC 6376).";
             list.add(&name, "TXT", &key.txt, Need::Required, why);
         }
-        let why = "Tells receivers that SPF and DKIM are in use; large providers ask for it (DMARC, RFC 7489).";
-        list.add(&format!("_dmarc.{apex}"), "TXT", "v=DMARC1; p=none", Need::Required, why);
+        let why = "Says what receivers are to do with mail that SPF and DKIM do not show to be the domain's, and where to \
+                   report it; large providers ask for it (DMARC, RFC 7489).";
+        let value = crate::dmarc::record(&list.zone, self.dmarc.get(&list.zone).copied().unwrap_or_default());
+        list.add(&format!("_dmarc.{apex}"), "TXT", &value, Need::Required, why);
     }
 
     fn transport(&self, list: &mut List) {
@@ -119,7 +124,7 @@ impl ZoneFacts {
         let why = "Senders that look for it deliver only over verified TLS (MTA-STS, RFC 8461).";
         list.add(&format!("_mta-sts.{apex}"), "TXT", &format!("v=STSv1; id={id}"), Need::Recommended, why);
         self.addresses(list, &format!("mta-sts.{apex}"), Need::Recommended, "The MTA-STS policy is fetched from here.");
-        let value = format!("v=TLSRPTv1; rua=mailto:postmaster@{apex}");
+        let value = format!("v=TLSRPTv1; rua=mailto:{}@{apex}", wire::filter::REPORTS_NAME);
         let why = "Asks senders to report failures of TLS (RFC 8460).";
         list.add(&format!("_smtp._tls.{apex}"), "TXT", &value, Need::Optional, why);
         if let Some(ca) = &self.ca {
@@ -252,6 +257,7 @@ pub mod tests {
             tls_key: Some("ab".repeat(32)),
             ca: Some("letsencrypt.org".into()),
             relays: Vec::new(),
+            dmarc: BTreeMap::new(),
         }
     }
 
@@ -265,7 +271,14 @@ pub mod tests {
         let records = facts().records();
         assert_eq!(find(&records, "example.org", "MX"), ["10 box.example.org."]);
         assert_eq!(find(&records, "example.org", "TXT"), ["v=spf1 mx -all"]);
-        assert_eq!(find(&records, "_dmarc.second.example", "TXT"), ["v=DMARC1; p=none"]);
+        assert_eq!(
+            find(&records, "_dmarc.second.example", "TXT"),
+            ["v=DMARC1; p=none; rua=mailto:mailstead-reports@second.example"]
+        );
+        let tls = "v=TLSRPTv1; rua=mailto:mailstead-reports@example.org";
+        assert_eq!(find(&records, "_smtp._tls.example.org", "TXT"), [tls]);
+        let strict = ZoneFacts { dmarc: [(facts().domains[0].clone(), DmarcPolicy::Reject)].into(), ..facts() };
+        assert!(find(&strict.records(), "_dmarc.example.org", "TXT")[0].contains("; p=reject; "));
         assert_eq!(find(&records, "ms1._domainkey.example.org", "TXT").len(), 1);
         assert_eq!(find(&records, "_25._tcp.box.example.org", "TLSA").len(), 1);
         assert_eq!(find(&records, "box.example.org", "AAAA"), ["2001:db8::25"]);

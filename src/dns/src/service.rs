@@ -1,14 +1,20 @@
 //! The dns door: one `match` over its requests.
 
 use crate::records::ZoneFacts;
+use crate::stages::{self, Mover};
 use crate::{DnsError, keys, publish};
 use base::config::LETS_ENCRYPT;
 use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths, Role};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
-use wire::dns::{Ds, Request};
+use wire::dns::{DmarcStage, Ds, Request, SetDmarc};
 use wire::{Answer, Client, Kind, Refusal, Serve, directory, filter};
+
+/// How often it is looked what the day brings.
+const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
 pub struct Dns {
     paths: Paths,
@@ -33,10 +39,52 @@ impl Dns {
         let ca = (self.config.acme.directory == LETS_ENCRYPT).then(|| "letsencrypt.org".to_owned());
         let tls_key = tls_key(&self.paths);
         let relays = self.client.ask(&directory::Relays {}).await?;
-        Ok(ZoneFacts { hostname: self.config.hostname.clone(), host, domains, dkim, tls_key, ca, relays })
+        let stages = stages::load(&self.paths)?;
+        let dmarc = domains.iter().map(|domain| (domain.clone(), stages::policy(&stages, domain))).collect();
+        Ok(ZoneFacts { hostname: self.config.hostname.clone(), host, domains, dkim, tls_key, ca, relays, dmarc })
+    }
+
+    /// Lets time pass for the DMARC policies.
+    async fn pass_time(&self, now: u64) -> Result<(), DnsError> {
+        let _one = self.publishing.lock().await;
+        let domains = self.client.ask(&directory::Domains {}).await?;
+        let host = HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))?;
+        let mover = Mover { paths: &self.paths, config: &self.config, client: &self.client };
+        mover.pass(&domains, &host, now).await
+    }
+
+    /// Looks now and then whether a DMARC policy is to be announced or taken, until the process ends.
+    pub async fn pass_days(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if let Err(error) = self.publish(false).await {
+                tracing::warn!("the zones wait: {error}");
+            }
+        }
+    }
+
+    async fn stages(&self) -> Result<Vec<DmarcStage>, DnsError> {
+        let domains = self.client.ask(&directory::Domains {}).await?;
+        Ok(stages::shown(&stages::load(&self.paths)?, &domains, base::time::now_unix()))
+    }
+
+    async fn set_dmarc(&self, ask: &SetDmarc) -> Result<DmarcStage, Refusal> {
+        let _one = self.publishing.lock().await;
+        let domains = self.client.ask(&directory::Domains {}).await.map_err(|error| refusal(error.into()))?;
+        if !domains.contains(&ask.domain) {
+            return Err(stages::unknown(&ask.domain));
+        }
+        let now = base::time::now_unix();
+        let changed = stages::change(&self.paths, &ask.domain, ask.change, now).map_err(refusal)?;
+        tracing::info!("DMARC policy of {}: {:?}", ask.domain, ask.change);
+        let shown = stages::shown(&changed, std::slice::from_ref(&ask.domain), now);
+        shown.into_iter().next().ok_or_else(|| stages::unknown(&ask.domain))
     }
 
     async fn publish(&self, dry_run: bool) -> Result<Vec<Domain>, DnsError> {
+        if !dry_run {
+            self.pass_time(base::time::now_unix()).await?;
+        }
         if self.config.dns == DnsMode::External {
             return Ok(Vec::new());
         }
@@ -83,7 +131,12 @@ impl Serve for Dns {
         match request {
             Request::Records(ask) => ask.answer(self.facts().await.map_err(refusal)?.records()),
             Request::Publish(ask) => ask.answer(self.publish(ask.dry_run).await.map_err(refusal)?),
+            Request::DmarcStages(ask) => ask.answer(self.stages().await.map_err(refusal)?),
+            Request::SetDmarc(ask) => ask.answer(self.set_dmarc(&ask).await?),
             Request::DelegationSigners(ask) => ask.answer(vec![self.ds(&ask.domain).await?]),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! (RFC 8601 §2.7.3).
 
 use crate::limits::DNS_WITHIN;
+use crate::reports::{Asked, asked};
 use base::Domain;
 use mail_auth::dkim::VerifySignature;
 use mail_auth::dmarc::verify::DmarcParameters;
@@ -32,6 +33,8 @@ pub struct Identity {
     pub vouched: Option<String>,
     /// The domain of the author.
     pub from: Option<Domain>,
+    /// What is to be reported of it, where the author's domain asks for reports.
+    pub asked: Option<Box<Asked>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,7 @@ impl Identity {
             reverse_dns: ReverseDns::Unknown,
             vouched: None,
             from,
+            asked: None,
         }
     }
 }
@@ -107,6 +111,7 @@ async fn look_up(
     let passes = |result: &DmarcResult| matches!(result, DmarcResult::Pass);
     let stalls = |result: &DmarcResult| matches!(result, DmarcResult::TempError(_));
     let has_record = dmarc.record().is_some();
+    let asked = asked(authenticator, ask, spf_domain, &spf, &dkim, &dmarc).await;
     let identity = Identity {
         spf: spf.result(),
         dkim_passed: dkim.iter().any(|output| matches!(output.result(), DkimResult::Pass)),
@@ -119,6 +124,7 @@ async fn look_up(
         reverse_dns: reverse,
         vouched: vouched(&arc),
         from: from_domain(message),
+        asked: asked.map(Box::new),
     };
     (identity, field)
 }

@@ -9,6 +9,7 @@ mod authenticate;
 mod classifier;
 mod keys;
 mod limits;
+mod reports;
 mod rules;
 mod seal;
 mod service;
@@ -47,7 +48,19 @@ pub async fn run(paths: Paths) -> Result<(), FilterError> {
     let classifier = classifier::Classifier::open(&folder.join("spam.db"))
         .map_err(|error| FilterError::Database(folder.join("spam.db"), error))?;
     let keys = keys::Keys::open(folder.join("dkim"))?;
-    let service = Arc::new(service::Filter::new(paths.clone(), config, authenticator, classifier, keys));
+    let reports = reports::Reports::open(&folder.join("reports.db"));
+    let reports = Arc::new(reports.map_err(|error| FilterError::Database(folder.join("reports.db"), error))?);
+    let authenticator = Arc::new(authenticator);
+    let sender = reports::Sender {
+        paths: paths.clone(),
+        reports: Arc::clone(&reports),
+        client: wire::Client::new(paths.clone()),
+        authenticator: Arc::clone(&authenticator),
+        hostname: config.hostname.clone(),
+        home: config.email.domain().clone(),
+    };
+    tokio::spawn(sender.run());
+    let service = Arc::new(service::Filter::new(paths.clone(), config, authenticator, classifier, keys, reports));
     tracing::info!("ready");
     wire::serve(&paths, service).await.map_err(|error| FilterError::File(paths.run(), error))
 }

@@ -4,36 +4,39 @@ use crate::authenticate::{Identity, authenticate};
 use crate::classifier::Classifier;
 use crate::keys::Keys;
 use crate::limits::MAX_LEARNED;
+use crate::reports::{Asked, Reports, TakeError};
 use crate::rules::{Facts, reasons};
 use crate::tokens::tokens;
 use crate::{FilterError, verdict};
 use base::{Address, BoxConfig, Domain, Paths, Role};
 use mail_auth::{AuthenticatedMessage, MessageAuthenticator};
 use mail_parser::MessageParser;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::doors::Snapshot;
-use wire::filter::{Judge, Learn, Request, Signed, Verdict};
+use wire::filter::{Action, Judge, Learn, Request, Signed, TakeReport, TakenReport, Verdict};
 use wire::{Answer, Client, Kind, Refusal, Serve, directory};
 
 pub struct Filter {
     paths: Paths,
     config: BoxConfig,
     client: Client,
-    authenticator: MessageAuthenticator,
+    authenticator: Arc<MessageAuthenticator>,
     classifier: Mutex<Classifier>,
     keys: Keys,
+    reports: Arc<Reports>,
 }
 
 impl Filter {
     pub fn new(
         paths: Paths,
         config: BoxConfig,
-        authenticator: MessageAuthenticator,
+        authenticator: Arc<MessageAuthenticator>,
         classifier: Classifier,
         keys: Keys,
+        reports: Arc<Reports>,
     ) -> Self {
         let client = Client::new(paths.clone());
-        Self { paths, config, client, authenticator, classifier: Mutex::new(classifier), keys }
+        Self { paths, config, client, authenticator, classifier: Mutex::new(classifier), keys, reports }
     }
 
     fn classifier(&self) -> MutexGuard<'_, Classifier> {
@@ -42,11 +45,7 @@ impl Filter {
 
     async fn judge(&self, ask: &Judge, raw: &[u8]) -> Result<Verdict, Refusal> {
         // Without the list of our domains a forgery of one of us could not be told, so the sender comes again.
-        let own = self
-            .client
-            .ask(&directory::Domains {})
-            .await
-            .map_err(|error| Refusal::new(Kind::Busy, error.to_string()))?;
+        let own = self.own().await?;
         let (identity, field) = self.identify(ask, raw).await;
         // Parsing and counting words is work for the processor, a millisecond or so for most mail.
         let words = tokens(raw);
@@ -56,6 +55,9 @@ impl Filter {
         let facts = Facts { ask, identity: &identity, raw, message: message.as_ref(), probability };
         let mut verdict = verdict::decide(ask, &identity, &own, is_list, reasons(&facts), &field);
         verdict.author = author(&identity, message.as_ref());
+        if let Some(asked) = &identity.asked {
+            self.note(asked, &verdict.action, &own);
+        }
         tracing::info!(
             "mail from {} ({}): {:?}, score {:.1}",
             ask.sender.as_ref().map_or("<>".to_owned(), ToString::to_string),
@@ -64,6 +66,37 @@ impl Filter {
             verdict.score
         );
         Ok(verdict)
+    }
+
+    /// The domains of this box.
+    async fn own(&self) -> Result<Vec<Domain>, Refusal> {
+        let own = self.client.ask(&directory::Domains {}).await;
+        own.map_err(|error| Refusal::new(Kind::Busy, error.to_string()))
+    }
+
+    /// Notes for a report how a message came out; nobody is told of our own domains.
+    fn note(&self, asked: &Asked, action: &Action, own: &[Domain]) {
+        let ours = |name: &str| own.iter().any(|domain| domain.as_str() == name);
+        if !ours(asked.domain()) && !ours(asked.author()) {
+            self.reports.note(asked, action, base::time::now_unix());
+        }
+    }
+
+    async fn take_report(&self, ask: &TakeReport, message: &[u8]) -> Result<TakenReport, Refusal> {
+        let own = self.own().await?;
+        let taken = self.reports.take(message, &own, ask.authenticated, base::time::now_unix());
+        let taken = taken.map_err(|error| match error {
+            TakeError::Database(error) => Refusal::internal(error),
+            other => Refusal::new(Kind::Invalid, other.to_string()),
+        })?;
+        tracing::info!(
+            "report of {} about {}: {} good, {} bad",
+            taken.organisation,
+            taken.domain,
+            taken.good,
+            taken.bad
+        );
+        Ok(taken)
     }
 
     async fn identify(&self, ask: &Judge, raw: &[u8]) -> (Identity, String) {
@@ -105,6 +138,9 @@ impl Filter {
         let file = self.paths.filter().join("spam.db.snapshot");
         base::durable::remove(&file).map_err(Refusal::internal)?;
         self.classifier().copy_to(&file).map_err(Refusal::internal)?;
+        let reports = self.paths.filter().join("reports.db.snapshot");
+        base::durable::remove(&reports).map_err(Refusal::internal)?;
+        self.reports.copy_to(&reports).map_err(Refusal::internal)?;
         Ok(Snapshot { file })
     }
 }
@@ -134,6 +170,17 @@ impl Serve for Filter {
             Request::DkimKeys(ask) => {
                 let keys: Result<Vec<_>, _> = ask.domains.iter().map(|domain| self.keys.public(domain)).collect();
                 ask.answer(keys.map_err(Refusal::internal)?.concat())
+            }
+            Request::TakeReport(ask) => ask.answer(self.take_report(&ask, &body).await?),
+            Request::DmarcEvidence(ask) => {
+                let evidence = self.reports.evidence(&ask.domain, &ask.own, ask.since);
+                ask.answer(evidence.map_err(Refusal::internal)?)
+            }
+            Request::Reports(ask) => ask.answer(self.reports.list().map_err(Refusal::internal)?),
+            Request::ReportShow(ask) => {
+                let found = self.reports.show(ask.id).map_err(Refusal::internal)?;
+                let words = || format!("there is no report {}; see: mailstead reports list", ask.id);
+                ask.answer(found.ok_or_else(|| Refusal::new(Kind::NotFound, words()))?)
             }
             Request::TakeSnapshot(ask) => ask.answer(self.snapshot()?),
         }

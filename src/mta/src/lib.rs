@@ -33,6 +33,7 @@ mod server;
 mod session;
 mod snapshot;
 mod srs;
+mod tlsrpt;
 mod tuning;
 
 pub use delivery::dane::Tlsa;
@@ -134,6 +135,8 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
     list::resume(&house);
     open_ports(&paths, &endpoints, &house)?;
     let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, house.tuning.clock.clone()));
+    let reporter = tlsrpt::Reporter { house: Arc::clone(&house), remote: Arc::clone(&remote) };
+    tokio::spawn(reporter.run());
     let runner = queue::runner::Runner {
         queue,
         history,

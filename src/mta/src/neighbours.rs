@@ -10,7 +10,7 @@ use wire::directory::{
     Authenticate, Bounced, ListOf, Login, MailingList, MaySend, Member, Members, NoteBounce, Resolution, Resolve,
     ScramChallenge, ScramLogin, ScramOffered, ScramParameters, ScramVerify, SendingOf, Service, Subscribe, Unsubscribe,
 };
-use wire::filter::{Judge, Seal, Sign, Verdict};
+use wire::filter::{Judge, Seal, Sign, TakeReport, TakenReport, Verdict};
 use wire::mailbox::{Room, RoomFor};
 use wire::{Client, WireError};
 
@@ -126,6 +126,12 @@ impl Neighbours {
         bytes.extend_from_slice(&message.body);
         let ask = Seal { domain: domain.clone(), as_received: received.len() as u64 };
         Ok(self.client.ask_with_body(&ask, &bytes).await?.0.headers)
+    }
+
+    /// Gives the filter a report of another server about our mail.
+    pub async fn take_report(&self, authenticated: bool, message: &Message) -> Result<TakenReport, WireError> {
+        let bytes = message.clone().into_bytes();
+        Ok(self.client.ask_with_body(&TakeReport { authenticated }, &bytes).await?.0)
     }
 
     /// The signature fields for a message from `domain`.

@@ -61,7 +61,7 @@ pub struct Record {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     pub source_ip: String,
-    #[serde(deserialize_with = "seconds")]
+    #[serde(deserialize_with = "seconds", serialize_with = "digits")]
     pub count: u64,
     pub policy_evaluated: Evaluated,
 }
@@ -127,6 +127,11 @@ fn seconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let text = String::deserialize(from)?;
     let whole = text.trim().split('.').next().unwrap_or_default();
     whole.parse().map_err(|_| serde::de::Error::custom(format!("{:?} is not a number", cut(&text))))
+}
+
+/// The same in every format, so that what is kept as JSON reads back.
+fn digits<S: serde::Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(number)
 }
 
 fn cut(text: &str) -> String {
@@ -233,6 +238,8 @@ pub mod tests {
         let report = Aggregate::parse(GOOGLE.as_bytes()).unwrap();
         let xml = report.to_xml().unwrap();
         assert_eq!(Aggregate::parse(xml.as_bytes()).unwrap(), report, "{xml}");
+        let json = serde_json::to_string(&report.records).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Record>>(&json).unwrap(), report.records);
         assert_eq!(
             report.file_name("box.example.net", "xml.gz"),
             "box.example.net!example.org!1795132800!1795219199.xml.gz"

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use wire::Client;
 use wire::directory::{self, Alias as Kept, AliasName, AliasRules, DomainAlias, Writers};
 
-/// Add, list and remove aliases. postmaster@, abuse@, hostmaster@ and admin@ of every domain reach the owner by themselves.
+/// Add, list and remove aliases. postmaster@, abuse@, hostmaster@ and admin@ of every domain reach the owner by themselves, and so
+/// does mailstead-reports@, but for the reports, which the box keeps.
 ///
 /// An alias leads to accounts of this box, to other aliases, and to addresses of other servers; mail for those is passed
 /// on with a sender of this box (SRS) and a seal (ARC), so that it is believed there. Mail that looks like spam is not

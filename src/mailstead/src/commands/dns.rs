@@ -1,5 +1,6 @@
 //! `mailstead dns`: what the zones say and why, and what the registrar has to know.
 
+use crate::commands::dmarc::Dmarc;
 use crate::output::say;
 use crate::{commands, converge, output};
 use base::{DnsMode, Domain, Paths};
@@ -40,6 +41,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show and set how strict the domains' DMARC policies are: they become stricter by themselves, told a week before.
+    Dmarc {
+        #[command(subcommand)]
+        command: Option<Dmarc>,
+    },
     /// Sign and serve every zone that changed or whose signatures are due (a timer does this daily).
     Publish,
 }
@@ -61,6 +67,10 @@ impl Dns {
                 show(&records(&client, domain.as_ref()).await?, json)?;
             }
             Command::Ds { domain, json } => ds(&client, domain, json).await?,
+            Command::Dmarc { command } => {
+                let command = command.unwrap_or(Dmarc::List { json: false });
+                commands::dmarc::run(command, &client, &paths, &config).await?;
+            }
             Command::Publish => {
                 for zone in converge::publish(&paths).await? {
                     say!("{zone} is signed anew.");

@@ -47,7 +47,7 @@ impl Addressee {
 
     /// As a delivery wants it.
     pub fn to(&self) -> To {
-        To { notify: self.notify, original: self.original.clone(), ..To::new(self.address.clone()) }
+        To { address: self.address.clone(), notify: self.notify, original: self.original.clone() }
     }
 
     /// As it waits in the queue.

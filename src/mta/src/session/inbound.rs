@@ -51,6 +51,9 @@ impl Session {
         let passages: Vec<Passage> = envelope.recipients.iter().filter_map(Addressee::passage).collect();
         if passages.is_empty() {
             self.house.history.arrived(arrival);
+            if self.is_kept_report(&id, &envelope, &verdict, &message).await {
+                return replies::STORED.with(&[&id]);
+            }
             return self.store(id, envelope, message).await;
         }
         let (wish, sender) = (envelope.wish.clone(), envelope.sender.clone());

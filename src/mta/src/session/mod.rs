@@ -11,6 +11,7 @@ mod inbound;
 mod login;
 mod outbound;
 pub mod replies;
+mod report;
 mod stranger;
 mod told;
 

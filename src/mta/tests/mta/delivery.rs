@@ -87,3 +87,22 @@ async fn mail_travels_in_tls_where_it_is_offered_even_if_nobody_vouches_for_the_
     let commands: Vec<_> = heard.lines().map(|line| line.split(['=', ' ']).next().unwrap_or_default()).collect();
     assert_eq!(commands[..4], ["EHLO", "STARTTLS", "EHLO", "MAIL"], "{heard}");
 }
+
+#[tokio::test]
+async fn a_domain_that_asks_is_told_the_next_day_how_tls_went() {
+    let clock = mta::Clock::default();
+    let house = House::start_by(crate::house::quick(), clock.clone()).await;
+    let peer = Peer::with_tls(&house).await;
+    let mut user = house.user().await;
+    user.mail("ann@example.org", &["joe@reported.example", "joe@example.net"], HELLO).await;
+    peer.message_for("joe@reported.example").await;
+    // The results are written behind.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    clock.turn(86_400 + 4 * 3_600);
+    let mail = peer.message_for("tls@reported.example").await;
+    assert!(mail.contains("From: \"Mail reports\" <postmaster@example.org>\r\n"), "{mail}");
+    assert!(mail.contains("DKIM-Signature:") && mail.contains("TLS-Report-Domain: reported.example"), "{mail}");
+    let Ok(reports::Report::Tls(report)) = reports::read(mail.as_bytes()) else { panic!("{mail}") };
+    assert_eq!(report.totals(), (1, 0));
+    assert_eq!(report.policies[0].policy.policy_type, "no-policy-found");
+}

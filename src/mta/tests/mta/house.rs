@@ -211,6 +211,13 @@ impl Names for Table {
         }
     }
 
+    async fn txt(&self, name: &str) -> Result<Vec<String>, LookupError> {
+        Ok(match name {
+            "_smtp._tls.reported.example" => vec!["v=TLSRPTv1; rua=mailto:tls@reported.example".to_owned()],
+            _ => Vec::new(),
+        })
+    }
+
     async fn addresses(&self, _: &Domain) -> Result<Vec<IpAddr>, LookupError> {
         Ok(vec![Ipv4Addr::LOCALHOST.into()])
     }
@@ -228,9 +235,10 @@ impl Serve for Directory {
                 let account = ask.address.account();
                 ask.answer(match (account.domain().as_str(), account.local()) {
                     ("example.org", "away") => return Err(Refusal::new(Kind::Busy, "away")),
-                    ("example.org", "ann" | "bob" | "slow" | "full" | "stuffed" | "nearly" | "postmaster") => {
-                        Resolution::Accounts(vec![account])
-                    }
+                    (
+                        "example.org",
+                        "ann" | "bob" | "slow" | "full" | "stuffed" | "nearly" | "postmaster" | "mailstead-reports",
+                    ) => Resolution::Accounts(vec![account]),
                     ("friend.example", _) => Resolution::BackupFor(BackupMx {
                         domain: account.domain().clone(),
                         primary: Domain::parse("mx.friend.example").unwrap(),
@@ -364,6 +372,20 @@ impl Serve for Filter {
             filter::Request::Seal(ask) => {
                 ask.answer(Signed { headers: format!("ARC-Seal: i=1; d={}; was={}\r\n", ask.domain, ask.as_received) })
             }
+            filter::Request::TakeReport(_) if !text.contains("<feedback>") => {
+                Err(Refusal::new(Kind::Invalid, "the message holds no report"))
+            }
+            filter::Request::TakeReport(ask) => ask.answer(filter::TakenReport {
+                id: 7,
+                kind: filter::ReportKind::Dmarc,
+                organisation: "peer.example".into(),
+                domain: Domain::parse("example.org").unwrap(),
+                begin: 0,
+                end: 0,
+                good: 12,
+                bad: 3,
+                authenticated: ask.authenticated,
+            }),
             filter::Request::Sign(ask) if text.contains("FILTER-AWAY") => {
                 Err(Refusal::new(Kind::Busy, ask.domain.as_str()))
             }

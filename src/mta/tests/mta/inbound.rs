@@ -196,3 +196,31 @@ async fn one_client_cannot_take_every_connection() {
     .await;
     house.connect().await;
 }
+
+#[tokio::test]
+async fn a_report_of_another_server_is_kept_and_not_delivered_and_what_is_none_reaches_the_owner() {
+    let house = House::start().await;
+    let mut client = house.connect().await.hello().await;
+    let to = "mailstead-reports@example.org";
+    let reply = client.mail("dmarc@peer.example", &[to], "Subject: report\r\n\r\n<feedback>").await;
+    assert!(reply.starts_with("250 2.0.0"), "{reply}");
+    let reply = client.mail("joe@example.net", &[to], "Subject: hello\r\n\r\nhi").await;
+    assert!(reply.starts_with("250 2.0.0"), "{reply}");
+    // With somebody else among the recipients it is mail.
+    client.mail("joe@example.net", &[to, "bob@example.org"], "Subject: both\r\n\r\n<feedback>").await;
+    let got = house.messages_for(to);
+    assert_eq!(got.len(), 2, "{got:?}");
+    assert!(got[0].contains("Subject: hello") && got[1].contains("Subject: both"));
+    assert_eq!(house.messages_for("bob@example.org").len(), 1);
+    let trace = wire::mta::Trace { words: vec!["peer.example".into()], since: None, until: None, limit: 10 };
+    let mut told = String::new();
+    for _ in 0..200 {
+        let found = wire::Client::new(house.paths.clone()).ask(&trace).await.unwrap();
+        told = found.iter().flat_map(|it| &it.steps).map(|step| step.words.clone()).collect();
+        if !told.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(told.contains("DMARC report: 12 messages authenticated, 3 not") && told.contains("show 7"), "{told}");
+}

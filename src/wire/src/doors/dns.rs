@@ -10,6 +10,64 @@ crate::door! { base::Role::Dns;
     Publish { dry_run: bool } -> Vec<Domain>, from [Certs];
     /// The DS records for the registrar, of one zone.
     DelegationSigners { domain: Domain } -> Vec<Ds>, from [Checks];
+    /// How strict each domain's DMARC policy is, and what comes next.
+    DmarcStages {} -> Vec<DmarcStage>, from [Checks];
+    /// The owner's word on a domain's DMARC policy. The zone follows with the next `Publish`.
+    SetDmarc { domain: Domain, change: DmarcChange } -> DmarcStage, from [];
+}
+
+/// What receivers are asked to do with mail that is not authenticated as its domain's (RFC 7489 §6.3, `p`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DmarcPolicy {
+    #[default]
+    None,
+    Quarantine,
+    Reject,
+}
+
+impl std::fmt::Display for DmarcPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Quarantine => "quarantine",
+            Self::Reject => "reject",
+        })
+    }
+}
+
+/// A policy to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DmarcStep {
+    pub policy: DmarcPolicy,
+    /// Seconds since 1970.
+    pub at: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DmarcChange {
+    /// It stays as it is until it is released; what was announced is called off.
+    Hold,
+    Release,
+    /// At once. It stays until it is released, unless this is the step that was announced.
+    Set(DmarcPolicy),
+}
+
+/// Where a domain's DMARC policy is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DmarcStage {
+    pub domain: Domain,
+    pub policy: DmarcPolicy,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// Whether the owner wants it to stay.
+    pub hold: bool,
+    /// The step that its owner was told of.
+    pub announced: Option<DmarcStep>,
+    /// The next step at its earliest; `None` at the end, or while it is held.
+    pub earliest: Option<DmarcStep>,
+    /// The TXT record at `_dmarc.DOMAIN`.
+    pub record: String,
 }
 
 /// One record of the zone, with its reason.

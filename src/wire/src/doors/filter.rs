@@ -29,8 +29,99 @@ crate::door! { base::Role::Filter;
     EnsureKeys { domains: Vec<Domain> } -> Vec<Domain>, from [Dns];
     /// The public halves, for the zone.
     DkimKeys { domains: Vec<Domain> } -> Vec<DkimKey>, from [Dns];
-    /// Makes a consistent copy of the learned data beside it.
+    /// Takes a report of another server about our mail (the body is the message that brought it). `authenticated`: the
+    /// message was shown to come from the domain that it names. Refused as invalid when it holds no report about one
+    /// of our domains.
+    TakeReport { authenticated: bool } -> TakenReport, from [Mta];
+    /// What others reported of mail from a domain since a time (seconds since 1970). `own` are the addresses that the
+    /// box sends from. Only reports that were authenticated count.
+    DmarcEvidence { domain: Domain, own: Vec<IpAddr>, since: u64 } -> Evidence, from [Dns, Checks];
+    /// The reports that were taken, the latest first, no more than 1,000.
+    Reports {} -> Vec<TakenReport>, from [Checks];
+    /// One report with what it says.
+    ReportShow { id: u64 } -> ReportDetail, from [];
+    /// Makes consistent copies of the learned data and of the reports beside them.
     TakeSnapshot {} -> Snapshot, from [Backup];
+}
+
+/// The local part of the addresses that reports come to, in every domain of the box.
+pub const REPORTS_NAME: &str = "mailstead-reports";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportKind {
+    /// Who sent mail in the domain's name, and whether it was authenticated (RFC 7489).
+    Dmarc,
+    /// How TLS went on connections to the domain's servers (RFC 8460).
+    Tls,
+}
+
+/// A report of another server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenReport {
+    pub id: u64,
+    pub kind: ReportKind,
+    /// Who reports, by its own word.
+    pub organisation: String,
+    /// Our domain that it is about.
+    pub domain: Domain,
+    /// What it covers, in seconds since 1970.
+    pub begin: u64,
+    pub end: u64,
+    /// DMARC: messages that were aligned. TLS: sessions that succeeded.
+    pub good: u64,
+    /// DMARC: messages that were not aligned. TLS: sessions that failed.
+    pub bad: u64,
+    /// Whether the message that brought it was shown to come from the domain that it names.
+    pub authenticated: bool,
+}
+
+/// A report with what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportDetail {
+    pub report: TakenReport,
+    /// DMARC: from where mail in the domain's name came.
+    pub sources: Vec<ReportSource>,
+    /// TLS: what went wrong.
+    pub failures: Vec<TlsFailure>,
+}
+
+/// Mail in a domain's name from one address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportSource {
+    pub address: IpAddr,
+    /// Whether DKIM and SPF passed for the domain.
+    pub dkim: bool,
+    pub spf: bool,
+    pub messages: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsFailure {
+    /// RFC 8460 §4.3: `certificate-expired` …
+    pub kind: String,
+    /// Our server, as the reporter names it; empty where it does not.
+    pub host: String,
+    pub sessions: u64,
+}
+
+/// Whether a domain's own mail is authenticated, as others see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Days and organisations that reports are about and from.
+    pub days: u64,
+    pub organisations: u64,
+    /// Mail from the box's own addresses and from those that the domain's SPF record names, such as its relay's.
+    pub own_aligned: u64,
+    pub own_unaligned: u64,
+    /// Mail in the domain's name from elsewhere that was not aligned, by address: the most first, no more than 20.
+    pub others: Vec<OtherSource>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherSource {
+    pub address: IpAddr,
+    pub messages: u64,
 }
 
 /// What is to be done with a message, and why.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 crate::door! { base::Role::Mta;
     /// Sends mail of the box itself (reports to the owner). The body is the message, with From, To, Date and Subject;
     /// it is signed, and durable when the answer comes.
-    Send { from: Address, to: Address } -> (), from [Checks, Backup, Certs];
+    Send { from: Address, to: Address } -> (), from [Checks, Backup, Certs, Filter, Dns];
     /// Sends mail of an account that its Sieve script passes on or writes (the body). Durable when the answer comes.
     SendAs { account: Address, to: Vec<Address>, what: Automatic } -> (), from [Mailbox];
     /// Tries a relay: connects, speaks TLS, logs in, and leaves. A refusal says in a sentence what does not work.

@@ -29,6 +29,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell how the large providers take this box's mail: how much went to each in the last days, what they turned away
+    /// and why, and how much is sensible today. A new address has to win their trust slowly.
+    Volume {
+        /// Print JSON: a list of {"provider", "days", "answered", "advice"}.
+        #[arg(long)]
+        json: bool,
+    },
     /// Let a braked account send again at once.
     Lift {
         address: Address,
@@ -50,6 +57,7 @@ impl Sending {
         let client = Client::new(paths);
         match self.command {
             Command::List { json } => list(&client, json).await?,
+            Command::Volume { json } => volume(&client, json).await?,
             Command::Lift { address, json } => {
                 let account = address.account();
                 let was_braked = client.ask(&mta::LiftBrake { account: account.clone() }).await?;
@@ -85,4 +93,32 @@ fn row(it: &AccountSending) -> Vec<String> {
             .as_ref()
             .map_or_else(String::new, |brake| format!("braked until {}: {}", time::readable(brake.until), brake.why)),
     ]
+}
+
+/// Days that are shown; JSON has all.
+const DAYS: usize = 7;
+
+async fn volume(client: &Client, json: bool) -> anyhow::Result<()> {
+    let providers = client.ask(&mta::Volume {}).await?;
+    if json {
+        return output::json(&providers);
+    }
+    if providers.is_empty() {
+        say!("Nothing went to a large provider in the last 90 days.");
+    }
+    for it in &providers {
+        say!("{}", it.provider);
+        say!("  today: {} sent, {} sensible; {}", it.advice.sent_today, it.advice.sensible_today, it.advice.words);
+        for day in it.days.iter().rev().take(DAYS) {
+            let date = time::readable(day.day);
+            let date = date.split(' ').next().unwrap_or_default();
+            say!("  {date}: {} sent, {} put off, {} refused", day.sent, day.put_off, day.refused);
+        }
+        for answer in &it.answered {
+            say!("  {} times in the last week: {}", answer.count, answer.words);
+            answer.means.iter().for_each(|means| say!("    {means}"));
+            answer.remedy.iter().for_each(|remedy| say!("    {remedy}"));
+        }
+    }
+    Ok(())
 }

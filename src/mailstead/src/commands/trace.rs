@@ -4,6 +4,7 @@ use crate::output::say;
 use crate::{commands, output};
 use base::Paths;
 use clap::Args;
+use serde::Serialize;
 use std::process::ExitCode;
 use wire::Client;
 use wire::mta::{Arrival, Step, Trace as Ask, Traced, Way, What};
@@ -39,7 +40,7 @@ impl Trace {
         let since = self.since.map(|ago| base::time::now_unix().saturating_sub(ago));
         let found = Client::new(paths).ask(&Ask { words, since, until: None, limit: self.limit }).await?;
         if self.json {
-            output::json(&found)?;
+            output::json(&found.iter().map(Told::of).collect::<Vec<_>>())?;
         } else {
             // The latest last, where a terminal leaves the eye.
             found.iter().rev().for_each(|it| tell(it));
@@ -48,6 +49,33 @@ impl Trace {
             }
         }
         Ok(if found.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// A message as JSON tells it: each refusal with its meaning.
+#[derive(Serialize)]
+struct Told<'a> {
+    arrival: &'a Arrival,
+    steps: Vec<ToldStep<'a>>,
+}
+
+#[derive(Serialize)]
+struct ToldStep<'a> {
+    #[serde(flatten)]
+    step: &'a Step,
+    means: Option<&'static str>,
+    remedy: Option<&'static str>,
+    source: Option<&'static str>,
+}
+
+impl<'a> Told<'a> {
+    fn of(it: &'a Traced) -> Self {
+        let told = |step: &'a Step| {
+            let known = meaning(step);
+            let (means, remedy) = (known.map(|it| it.means.as_str()), known.map(|it| it.remedy.as_str()));
+            ToldStep { step, means, remedy, source: known.map(|it| it.source.as_str()) }
+        };
+        Self { arrival: &it.arrival, steps: it.steps.iter().map(told).collect() }
     }
 }
 

@@ -153,16 +153,11 @@ def corpus(folder, count):
 class Mailstead:
     name = "Mailstead"
 
-    def __init__(self, folder, program, base_port, people):
+    def __init__(self, folder, program, base_port, people, options=()):
         self.dir, self.program = folder, program
-        self.process = subprocess.Popen(
-            [program, "demo", folder, "--email", USER, "--hostname", "box.example.org", "--base-port", str(base_port)],
-            stdout=subprocess.PIPE, stderr=open(folder.parent / "mailstead.log", "w"), text=True)
-        for line in self.process.stdout:
-            if line.startswith("ready"):
-                break
-        else:
-            raise SystemExit("the demo box did not start; see mailstead.log")
+        self.words = [program, "demo", folder, "--email", USER, "--hostname", "box.example.org", "--base-port", str(base_port)]
+        self.words += options
+        self.start()
         self.endpoints = json.loads((folder / "endpoints.json").read_text())
         self.password = self.endpoints["password"]
         self.imaps, self.lmtp = self.endpoints["imaps"], self.endpoints["lmtp"]
@@ -170,6 +165,14 @@ class Mailstead:
         for address in people:
             subprocess.run([program, "--box", folder, "user", "add", address, "--password-file", "-"], input=self.password,
                            text=True, check=True, capture_output=True)
+
+    def start(self):
+        log = open(self.dir.parent / "mailstead.log", "a")
+        self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=log, text=True)
+        for line in self.process.stdout:
+            if line.startswith("ready"):
+                return
+        raise SystemExit("the demo box did not start; see mailstead.log")
 
     def command(self, *words):
         return subprocess.run([self.program, "--box", self.dir, *words], text=True, check=True, capture_output=True).stdout

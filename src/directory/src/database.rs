@@ -1,21 +1,25 @@
-//! `box.db`: accounts, aliases, app passwords, quotas, removed accounts, and the audit log. Synchronous; every change is
+//! `box.db`: accounts, aliases, lists, app passwords, quotas, removed accounts, and the audit log. Synchronous; every change is
 //! synced before it returns.
 
+mod aliases;
 mod app_passwords;
+mod backup_mx;
+mod lists;
 mod quota;
 mod relay;
 mod removed;
+mod resolve;
 mod schema;
 mod sending;
 
 pub use app_passwords::{AppKeys, has_the_form};
 
-use crate::limits::{MAX_ALIAS_TARGETS, MAX_AUDIT_LINES};
+use crate::limits::MAX_AUDIT_LINES;
 use base::{Address, Domain};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 use std::path::Path;
-use wire::directory::{Account, Alias, Resolution};
+use wire::directory::{Account, AliasName};
 use wire::{Kind, Refusal};
 
 /// Names that reach the owner in every domain (RFC 2142 §4 and §5, RFC 5321 §4.5.1), and the one that the zones give to
@@ -37,30 +41,6 @@ impl Database {
         Ok(Self { connection, owner })
     }
 
-    /// Where mail for an address goes: an account, else an alias, else a required name's owner.
-    pub fn resolve(&self, address: &Address) -> Outcome<Resolution> {
-        let wanted = address.account();
-        if self.hash(&wanted)?.is_some() {
-            return Ok(Resolution::Accounts(vec![wanted]));
-        }
-        let targets = self.targets(&wanted)?;
-        if !targets.is_empty() {
-            return Ok(Resolution::Accounts(targets));
-        }
-        if !self.domains()?.contains(wanted.domain()) {
-            return Ok(Resolution::Elsewhere);
-        }
-        if REQUIRED.contains(&wanted.local()) {
-            return Ok(Resolution::Accounts(vec![self.owner.clone()]));
-        }
-        Ok(Resolution::Unknown)
-    }
-
-    /// Whether mail to `sender` would reach `account`: then it may also be sent as.
-    pub fn may_send(&self, account: &Address, sender: &Address) -> Outcome<bool> {
-        Ok(matches!(self.resolve(sender)?, Resolution::Accounts(accounts) if accounts.contains(&account.account())))
-    }
-
     /// The kept hash of an account's password.
     pub fn hash(&self, account: &Address) -> Outcome<Option<String>> {
         self.connection
@@ -76,8 +56,10 @@ impl Database {
     }
 
     pub fn domains(&self) -> Outcome<BTreeSet<Domain>> {
-        let addresses = self.addresses("SELECT address FROM account UNION SELECT address FROM alias", params![])?;
-        Ok(addresses.into_iter().map(|address| address.domain().clone()).collect())
+        let sql = "SELECT address FROM account UNION SELECT address FROM alias
+                   UNION SELECT address FROM alias_elsewhere UNION SELECT address FROM list
+                   UNION SELECT '@' || domain FROM domain_alias";
+        Ok(self.names(sql, params![])?.into_iter().map(|name| name.domain().clone()).collect())
     }
 
     pub fn accounts(&self) -> Outcome<Vec<Account>> {
@@ -96,32 +78,15 @@ impl Database {
         .collect()
     }
 
-    /// Every alias, the required ones included.
-    pub fn aliases(&self) -> Outcome<Vec<Alias>> {
-        let mut aliases = Vec::new();
-        for address in self.addresses("SELECT DISTINCT address FROM alias ORDER BY address", params![])? {
-            let targets = self.targets(&address)?;
-            aliases.push(Alias { address, targets, required: false });
-        }
-        for domain in self.domains()? {
-            for local in REQUIRED {
-                let address = Address::new(local, domain.clone()).map_err(Refusal::internal)?;
-                let taken = aliases.iter().any(|alias| alias.address == address) || self.hash(&address)?.is_some();
-                if !taken {
-                    aliases.push(Alias { address, targets: vec![self.owner.clone()], required: true });
-                }
-            }
-        }
-        aliases.sort_by(|a, b| a.address.cmp(&b.address));
-        Ok(aliases)
-    }
-
     pub fn add_account(&mut self, address: &Address, hash: &str, admin: bool) -> Outcome<()> {
         let account = plain(address)?;
         if self.hash(&account)?.is_some() {
             return Err(Refusal::new(Kind::Conflict, format!("the account {account} exists already")));
         }
-        if !self.targets(&account)?.is_empty() {
+        if self.is_list(&account)? {
+            return Err(Refusal::new(Kind::Conflict, format!("{account} is a mailing list")));
+        }
+        if !self.targets(&AliasName::Address(account.clone()))?.is_empty() {
             let words = format!("{account} is an alias; remove it first: mailstead alias remove {account}");
             return Err(Refusal::new(Kind::Conflict, words));
         }
@@ -145,7 +110,7 @@ impl Database {
             let words = format!("{account} is the owner's account (email: in box.yaml) and stays");
             return Err(Refusal::new(Kind::Conflict, words));
         }
-        let leading = self.addresses("SELECT address FROM alias WHERE target = ?1", params![account.to_string()])?;
+        let leading = self.names("SELECT address FROM alias WHERE target = ?1", params![account.to_string()])?;
         for alias in leading {
             if self.targets(&alias)?.len() == 1 {
                 let words = format!("the alias {alias} leads to it alone; first: mailstead alias remove {alias}");
@@ -155,64 +120,9 @@ impl Database {
         self.change(&format!("account {account} removed"), |transaction| removed::put_aside(transaction, &account))
     }
 
-    /// Adds an alias, or replaces where it leads.
-    pub fn add_alias(&mut self, address: &Address, targets: &[Address]) -> Outcome<()> {
-        let alias = plain(address)?;
-        if self.hash(&alias)?.is_some() {
-            return Err(Refusal::new(Kind::Conflict, format!("{alias} is an account")));
-        }
-        let mut accounts = BTreeSet::new();
-        for target in targets {
-            accounts.insert(self.target(target)?);
-        }
-        if accounts.is_empty() || accounts.len() > MAX_ALIAS_TARGETS {
-            let words = format!("an alias leads to between one and {MAX_ALIAS_TARGETS} accounts");
-            return Err(Refusal::new(Kind::Invalid, words));
-        }
-        self.change(&format!("alias {alias} set"), |transaction| {
-            transaction.execute("DELETE FROM alias WHERE address = ?1", [alias.to_string()])?;
-            let mut insert = transaction.prepare("INSERT INTO alias (address, target) VALUES (?1, ?2)")?;
-            for account in &accounts {
-                insert.execute([alias.to_string(), account.to_string()])?;
-            }
-            Ok(())
-        })
-    }
-
-    pub fn remove_alias(&mut self, address: &Address) -> Outcome<()> {
-        let alias = address.account();
-        if self.targets(&alias)?.is_empty() {
-            let required = REQUIRED.contains(&alias.local()) && self.domains()?.contains(alias.domain());
-            let words = match required {
-                true => format!("{alias} is required by the mail standards and always leads to {}", self.owner),
-                false => format!("there is no alias {alias}; see: mailstead alias list"),
-            };
-            return Err(Refusal::new(Kind::NotFound, words));
-        }
-        self.change(&format!("alias {alias} removed"), |transaction| {
-            transaction.execute("DELETE FROM alias WHERE address = ?1", [alias.to_string()]).map(drop)
-        })
-    }
-
     /// A consistent copy into `file`, which must not exist.
     pub fn copy_to(&self, file: &Path) -> rusqlite::Result<()> {
         self.connection.backup("main", file, None::<fn(rusqlite::backup::Progress)>)
-    }
-
-    fn targets(&self, alias: &Address) -> Outcome<Vec<Address>> {
-        self.addresses("SELECT target FROM alias WHERE address = ?1 ORDER BY target", params![alias.to_string()])
-    }
-
-    fn target(&self, address: &Address) -> Outcome<Address> {
-        let account = address.account();
-        if self.hash(&account)?.is_some() {
-            return Ok(account);
-        }
-        let words = format!(
-            "{account} is not an account of this box, and forwarding to other servers is not supported yet; \
-             see: mailstead user list"
-        );
-        Err(Refusal::new(Kind::NotFound, words))
     }
 
     fn existing(&self, address: &Address) -> Outcome<Address> {

@@ -47,8 +47,26 @@ pub const PAUSE_WHEN_TRUSTED: Duration = Duration::from_secs(5);
 /// Networks and accounts remembered; the oldest make room.
 pub const MAX_REMEMBERED: usize = 20_000;
 
-/// Accounts an alias may lead to.
+/// Addresses an alias may lead to; as many as one message may have recipients. More people are a list.
 pub const MAX_ALIAS_TARGETS: usize = 100;
+/// How many aliases may lead from one to the next. People nest a team in a department; deeper is a mistake.
+pub const MAX_ALIAS_DEPTH: usize = 5;
+/// Senders and writers named for one alias.
+pub const MAX_ALIAS_PEOPLE: usize = 100;
+/// Members of one list. Each gets a copy of its own, with its own way out, and the queue holds 10,000.
+pub const MAX_LIST_MEMBERS: u64 = 500;
+/// Moderators of one list; each gets every letter about it.
+pub const MAX_LIST_MODERATORS: usize = 10;
+/// Octets of a list's name before the @: `+unsubscribe-` and 16 more have to fit into 64 (RFC 5321 §4.5.3.1.1).
+pub const MAX_LIST_LOCAL: usize = 34;
+/// Longest name of a list, in characters: it goes into a header line.
+pub const MAX_LIST_NAME: usize = 64;
+/// Days on which mail to a list's member came back before the member is suspended. Mailman's default score is 5 too.
+pub const BOUNCE_DAYS: u32 = 5;
+/// A member whose mail has not come back for so long starts afresh; Mailman's default is 7 days, and a list may be quiet.
+pub const BOUNCES_FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Domains that this box may be backup for: a favour to a few friends.
+pub const MAX_BACKUP_DOMAINS: u64 = 100;
 /// Lines of the audit log that are kept.
 pub const MAX_AUDIT_LINES: u32 = 10_000;
 /// How long a removed account can be brought back; as long as its mail is kept.

@@ -249,9 +249,26 @@ impl Serve for Directory {
             Request::SetQuota(ask) => ask.answer(self.database().set_quota(&ask.scope, ask.bytes)?),
             Request::Quotas(ask) => ask.answer(self.database().quotas()?),
             Request::QuotaOf(ask) => ask.answer(self.database().quota_of(&ask.account)?),
-            Request::AddAlias(ask) => ask.answer(self.database().add_alias(&ask.address, &ask.targets)?),
+            Request::AddAlias(ask) => ask.answer(self.database().add_alias(&ask.address, &ask.targets, &ask.rules)?),
             Request::RemoveAlias(ask) => ask.answer(self.database().remove_alias(&ask.address)?),
             Request::Aliases(ask) => ask.answer(self.database().aliases()?),
+            Request::AddDomainAlias(ask) => ask.answer(self.database().add_domain_alias(&ask.from, &ask.to)?),
+            Request::RemoveDomainAlias(ask) => ask.answer(self.database().remove_domain_alias(&ask.from)?),
+            Request::DomainAliases(ask) => ask.answer(self.database().domain_aliases()?),
+            Request::SetList(ask) => {
+                let set = self.database().set_list(&ask.address, &ask.name, ask.posting, &ask.moderators);
+                ask.answer(set?)
+            }
+            Request::RemoveList(ask) => ask.answer(self.database().remove_list(&ask.address)?),
+            Request::Lists(ask) => ask.answer(self.database().lists()?),
+            Request::ListOf(ask) => ask.answer(self.database().list_of(&ask.address)?),
+            Request::Members(ask) => ask.answer(self.database().members(&ask.list)?),
+            Request::Subscribe(ask) => ask.answer(self.database().subscribe(&ask.list, &ask.member)?),
+            Request::Unsubscribe(ask) => ask.answer(self.database().unsubscribe(&ask.list, &ask.member)?),
+            Request::NoteBounce(ask) => ask.answer(self.database().note_bounce(&ask.list, &ask.member)?),
+            Request::AddBackupMx(ask) => ask.answer(self.database().add_backup_mx(&ask.domain, &ask.primary)?),
+            Request::RemoveBackupMx(ask) => ask.answer(self.database().remove_backup_mx(&ask.domain)?),
+            Request::BackupMxs(ask) => ask.answer(self.database().backup_mxs()?),
             Request::SetRelay(ask) => ask.answer(self.database().set_relay(&ask.relay)?),
             Request::RemoveRelay(ask) => ask.answer(self.database().remove_relay(&ask.scope)?),
             Request::Relays(ask) => {

@@ -1,4 +1,5 @@
-//! Who a message is really from: SPF (RFC 7208), DKIM (RFC 6376), DMARC (RFC 7489) and reverse DNS (RFC 8601 §2.7.3).
+//! Who a message is really from: SPF (RFC 7208), DKIM (RFC 6376), DMARC (RFC 7489), ARC (RFC 8617) and reverse DNS
+//! (RFC 8601 §2.7.3).
 
 use crate::limits::DNS_WITHIN;
 use crate::reports::{Asked, asked};
@@ -8,8 +9,8 @@ use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::headers::HeaderWriter;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
-    AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, IprevResult, MessageAuthenticator, SpfResult,
-    dmarc::Policy,
+    ArcOutput, AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, IprevResult, MessageAuthenticator,
+    SpfResult, dmarc::Policy,
 };
 use std::net::IpAddr;
 use wire::filter::Judge;
@@ -27,6 +28,9 @@ pub struct Identity {
     /// DNS did not answer, so nothing may be concluded.
     pub unsure: bool,
     pub reverse_dns: ReverseDns,
+    /// The server that vouches, by a whole ARC chain, that the message was its author's when it got it; only one of
+    /// those whose word counts here.
+    pub vouched: Option<String>,
     /// The domain of the author.
     pub from: Option<Domain>,
     /// What is to be reported of it, where the author's domain asks for reports.
@@ -53,6 +57,7 @@ impl Identity {
             policy: None,
             unsure: true,
             reverse_dns: ReverseDns::Unknown,
+            vouched: None,
             from,
             asked: None,
         }
@@ -88,17 +93,21 @@ async fn look_up(
         None => SpfParameters::helo(ask.client, &ask.helo, hostname.as_str()),
     };
     let spf_domain = ask.sender.as_ref().map_or(ask.helo.as_str(), |sender| sender.domain().as_str());
-    let (spf, dkim, reverse) = tokio::join!(
+    let (spf, dkim, arc, reverse) = tokio::join!(
         authenticator.verify_spf(parameters),
         authenticator.verify_dkim(message),
+        authenticator.verify_arc(message),
         reverse_dns(authenticator, ask.client),
     );
     let dmarc = authenticator.verify_dmarc(DmarcParameters::new(message, &dkim, spf_domain, &spf)).await;
-    let field = AuthenticationResults::new(hostname.as_str())
+    let mut field = AuthenticationResults::new(hostname.as_str())
         .with_spf_result(&spf, &parameters)
         .with_dkim_results(&dkim, message.first_from_address())
-        .with_dmarc_result(&dmarc)
-        .to_header();
+        .with_dmarc_result(&dmarc);
+    if *arc.result() != DkimResult::None {
+        field.set_arc_result(&arc, ask.client);
+    }
+    let field = field.to_header();
     let passes = |result: &DmarcResult| matches!(result, DmarcResult::Pass);
     let stalls = |result: &DmarcResult| matches!(result, DmarcResult::TempError(_));
     let has_record = dmarc.record().is_some();
@@ -113,10 +122,37 @@ async fn look_up(
         policy: has_record.then(|| dmarc.policy()),
         unsure: stalls(dmarc.dkim_result()) || stalls(dmarc.spf_result()) || spf.result() == SpfResult::TempError,
         reverse_dns: reverse,
+        vouched: vouched(&arc),
         from: from_domain(message),
         asked: asked.map(Box::new),
     };
     (identity, field)
+}
+
+/// Large mail hosts that people have their mail forwarded from, and that seal what they found. A chain says only what
+/// its sealers claim, so the word of an unknown one counts nothing (RFC 8617 §9.2).
+const KNOWN_SEALERS: [&str; 8] = [
+    "google.com",
+    "microsoft.com",
+    "messagingengine.com",
+    "icloud.com",
+    "yahoo.com",
+    "zohomail.com",
+    "mailbox.org",
+    "posteo.de",
+];
+
+/// Who vouches for the message: every sealer is known, and the first one found the author authenticated.
+fn vouched(arc: &ArcOutput<'_>) -> Option<String> {
+    let (first, last) = (arc.chain().first()?, arc.chain().last()?);
+    let known = |domain: &str| {
+        let of = |known: &str| domain.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        KNOWN_SEALERS.iter().any(|known| of(known))
+    };
+    let all_known = arc.chain().iter().all(|set| known(&set.seal.header.domain().to_ascii_lowercase()));
+    let found = String::from_utf8_lossy(first.results.value).to_ascii_lowercase();
+    let authentic = found.contains("dmarc=pass") && *arc.result() == DkimResult::Pass;
+    (all_known && authentic).then(|| last.seal.header.domain().to_owned())
 }
 
 /// For a domain without a DMARC record: whether a pass names exactly the author's domain.

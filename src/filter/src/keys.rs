@@ -8,10 +8,12 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
 use base::{Domain, durable};
 use base64::prelude::{BASE64_STANDARD, Engine};
+use mail_auth::arc::ArcSealer;
 use mail_auth::crypto::{Ed25519Key, RsaKey, Sha256};
 use mail_auth::dkim::DkimSigner;
 use mail_auth::headers::HeaderWriter;
 use mail_auth::signer::Ready;
+use mail_auth::{ArcOutput, AuthenticatedMessage, AuthenticationResults};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -46,10 +48,38 @@ const SIGNED: [&str; 19] = [
     "List-Unsubscribe",
 ];
 
+/// The header fields that an ARC set covers (RFC 8617 §4.1.2). Not List-Unsubscribe: a list's seal is made once, and that
+/// field is another one for each member.
+const SEALED: [&str; 15] = [
+    "From",
+    "To",
+    "Cc",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Reply-To",
+    "Sender",
+    "In-Reply-To",
+    "References",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "List-Id",
+    "List-Post",
+];
+
+/// Beside these, signatures that are there already (§4.1.2). Where there are none, that must not be sealed: a list adds its
+/// own afterwards.
+const SEALED_SIGNATURE: &str = "DKIM-Signature";
+
 /// A domain's two keys, ready to sign, and their public halves as the zone publishes them.
 struct Pair {
     rsa: DkimSigner<RsaKey<Sha256>, Ready>,
     rsa_public: Vec<u8>,
+    /// RSA alone: validators of ARC need not know any other algorithm (RFC 8617 §4.1).
+    arc: ArcSealer<RsaKey<Sha256>, Ready>,
+    /// The same for a message that bears no DKIM signature.
+    arc_unsigned: ArcSealer<RsaKey<Sha256>, Ready>,
     ed25519: DkimSigner<Ed25519Key, Ready>,
     ed25519_public: Vec<u8>,
 }
@@ -120,6 +150,23 @@ impl Keys {
         Ok(format!("{}{}", rsa.to_header(), ed25519.to_header()))
     }
 
+    /// The next set of an ARC chain, as header fields.
+    pub fn seal(
+        &self,
+        domain: &Domain,
+        message: &AuthenticatedMessage<'_>,
+        results: &AuthenticationResults<'_>,
+        chain: &ArcOutput<'_>,
+    ) -> Result<String, FilterError> {
+        let pair = self.pair(domain)?;
+        let is_signed =
+            message.headers().iter().any(|(name, _)| name.trim_ascii().eq_ignore_ascii_case(b"DKIM-Signature"));
+        let sealer = if is_signed { &pair.arc } else { &pair.arc_unsigned };
+        let set = sealer.seal(message, results, chain);
+        let failed = |error: mail_auth::Error| FilterError::Key(self.folder.join(domain.as_str()), error.to_string());
+        set.map(|set| set.to_header()).map_err(failed)
+    }
+
     fn pair(&self, domain: &Domain) -> Result<Arc<Pair>, FilterError> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pair) = loaded.get(domain) {
@@ -141,12 +188,17 @@ fn load(folder: &Path, domain: &Domain) -> Result<Pair, FilterError> {
     let public = aws_lc_rs::rsa::KeyPair::from_pkcs8(&der).map_err(|error| bad(&error))?;
     let public = aws_lc_rs::signature::KeyPair::public_key(&public).as_der().map_err(|error| bad(&error))?;
     let rsa_public = public.as_ref().to_vec();
-    let rsa = RsaKey::<Sha256>::from_key_der(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der)))
-        .map_err(|error| bad(&error))?;
+    let key = |der: Vec<u8>| {
+        RsaKey::<Sha256>::from_key_der(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der))).map_err(|error| bad(&error))
+    };
+    let (rsa, arc, arc_unsigned) = (key(der.clone())?, key(der.clone())?, key(der)?);
     let ed25519 = Ed25519Key::from_pkcs8_der(&read("ed25519.der")?).map_err(|error| bad(&error))?;
     let ed25519_public = ed25519.public_key();
     let domain = domain.as_str();
     let rsa = DkimSigner::from_key(rsa).domain(domain).selector(RSA_SELECTOR).headers(SIGNED);
     let ed25519 = DkimSigner::from_key(ed25519).domain(domain).selector(ED25519_SELECTOR).headers(SIGNED);
-    Ok(Pair { rsa, rsa_public, ed25519, ed25519_public })
+    let arc = ArcSealer::from_key(arc).domain(domain).selector(RSA_SELECTOR);
+    let arc = arc.headers(SEALED.into_iter().chain([SEALED_SIGNATURE]));
+    let arc_unsigned = ArcSealer::from_key(arc_unsigned).domain(domain).selector(RSA_SELECTOR).headers(SEALED);
+    Ok(Pair { rsa, rsa_public, arc, arc_unsigned, ed25519, ed25519_public })
 }

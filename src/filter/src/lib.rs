@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod reports;
 mod rules;
+mod seal;
 mod service;
 pub mod tokens;
 mod verdict;

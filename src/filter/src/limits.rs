@@ -12,6 +12,8 @@ pub const MAX_TOKENS: usize = 4_000;
 pub const MAX_PARTS: usize = 100;
 /// Domains whose keys are kept; a box serves a family or a firm.
 pub const MAX_DOMAINS: usize = 1_000;
+/// Octets of our findings in an ARC set. A message has a handful of signatures; more say nothing more.
+pub const MAX_RESULTS: usize = 4_000;
 /// Messages larger than this are not learned from.
 pub const MAX_LEARNED: usize = 4 << 20;
 

@@ -64,7 +64,9 @@ fn identity(facts: &Facts, reasons: &mut Vec<Reason>) {
         SpfResult::SoftFail => say(reasons, "spf-softfail", 1.0, "the sender's domain doubts this server"),
         _ => {}
     }
-    if identity.aligned {
+    if let Some(sealer) = identity.vouched.as_ref().filter(|_| !identity.aligned) {
+        say(reasons, "vouched-for", -0.5, &format!("{sealer} passed it on and vouches that it was its author's"));
+    } else if identity.aligned {
         say(reasons, "authenticated", -0.5, "it is really from the domain that it names");
     } else if !identity.unsure {
         match identity.policy {

@@ -8,7 +8,7 @@ use crate::reports::{Asked, Reports, TakeError};
 use crate::rules::{Facts, reasons};
 use crate::tokens::tokens;
 use crate::{FilterError, verdict};
-use base::{BoxConfig, Domain, Paths, Role};
+use base::{Address, BoxConfig, Domain, Paths, Role};
 use mail_auth::{AuthenticatedMessage, MessageAuthenticator};
 use mail_parser::MessageParser;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,7 +53,8 @@ impl Filter {
         let message = MessageParser::new().parse(raw);
         let is_list = message.as_ref().is_some_and(|message| message.list_id().is_some());
         let facts = Facts { ask, identity: &identity, raw, message: message.as_ref(), probability };
-        let verdict = verdict::decide(ask, &identity, &own, is_list, reasons(&facts), &field);
+        let mut verdict = verdict::decide(ask, &identity, &own, is_list, reasons(&facts), &field);
+        verdict.author = author(&identity, message.as_ref());
         if let Some(asked) = &identity.asked {
             self.note(asked, &verdict.action, &own);
         }
@@ -144,6 +145,14 @@ impl Filter {
     }
 }
 
+/// The author, when there is just one and its domain has been shown to have sent the message.
+fn author(identity: &Identity, message: Option<&mail_parser::Message<'_>>) -> Option<Address> {
+    let mut named = message?.from()?.mailboxes();
+    let (first, more) = (named.next()?, named.next());
+    let author = Address::parse(first.address()?).ok()?;
+    (identity.aligned && more.is_none() && identity.from.as_ref() == Some(author.domain())).then_some(author)
+}
+
 impl Serve for Filter {
     type Request = Request;
 
@@ -151,6 +160,11 @@ impl Serve for Filter {
         match request {
             Request::Judge(ask) => ask.answer(self.judge(&ask, &body).await?),
             Request::Sign(ask) => ask.answer(self.sign(&ask.domain, &body).map_err(Refusal::internal)?),
+            Request::Seal(ask) => {
+                let (authenticator, hostname) = (&self.authenticator, &self.config.hostname);
+                let headers = crate::seal::seal(authenticator, &self.keys, hostname, &ask, &body).await;
+                ask.answer(Signed { headers: headers.map_err(Refusal::internal)? })
+            }
             Request::Learn(ask) => ask.answer(self.learn(&ask, &body)?),
             Request::EnsureKeys(ask) => ask.answer(self.ensure(&ask.domains).map_err(Refusal::internal)?),
             Request::DkimKeys(ask) => {

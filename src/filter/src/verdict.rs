@@ -23,8 +23,9 @@ pub fn decide(
     let score = sum.clamp(0.0, 10.0);
     let action =
         forged(ask, identity, own, is_list).unwrap_or(if score >= JUNK { Action::Junk } else { Action::Accept });
+    let strict = matches!(identity.policy, Some(Policy::Reject | Policy::Quarantine));
     let headers = auth.to_owned() + &fields(&action, score, &reasons);
-    Verdict { action, score, reasons, headers }
+    Verdict { action, score, reasons, headers, author: None, strict }
 }
 
 /// Mail that pretends to be from somewhere: refused, so that its sender learns of it if there is an honest one.
@@ -40,7 +41,7 @@ fn forged(ask: &Judge, identity: &Identity, own: &[Domain], is_list: bool) -> Op
     if identity.from.as_ref().is_some_and(ours) && !identity.aligned && !is_list {
         return Some(refuse("From: names a domain of this box, but the message was not sent by it"));
     }
-    if identity.policy == Some(Policy::Reject) && !identity.aligned {
+    if identity.policy == Some(Policy::Reject) && !identity.aligned && identity.vouched.is_none() {
         return Some(refuse("DMARC: the domain in From: asks to refuse what is not authenticated as its own"));
     }
     None
@@ -114,6 +115,13 @@ mod tests {
         assert!(matches!(decide(&ask("x@peer.org"), &forged, &own(), false, vec![], "").action, Action::Refuse { .. }));
         forged.unsure = true;
         assert_eq!(decide(&ask("x@peer.org"), &forged, &own(), false, vec![], "").action, Action::Accept);
+    }
+
+    #[test]
+    fn what_a_known_forwarder_vouches_for_is_not_refused() {
+        let vouched = Some("google.com".to_owned());
+        let passed_on = Identity { policy: Some(Policy::Reject), vouched, ..identity("bank.example") };
+        assert_eq!(decide(&ask("x@peer.org"), &passed_on, &own(), false, vec![], "").action, Action::Accept);
     }
 
     #[test]

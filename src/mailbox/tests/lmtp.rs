@@ -27,6 +27,17 @@ async fn mail_is_delivered_to_each_recipient_with_a_reply_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_leads_to_other_servers_too_is_delivered_to_its_accounts() {
+    let running = running().await;
+    let mut lmtp = Lmtp::connect(&running.paths).await.unwrap();
+    let to = ["Mixed+x@example.org", "out@example.org"];
+    let replies = lmtp.deliver(&to, "Subject: x\r\n\r\nhi").await.unwrap();
+    assert!(replies[0].starts_with("250") && replies[1].starts_with("550 5.1.1"), "{replies:?}");
+    let mut imap = Imap::login(&running, "bob@example.org").await;
+    assert!(imap.ok("SELECT INBOX").await.contains(&"* 1 EXISTS".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn junk_goes_to_junk_and_moving_it_teaches_the_filter() {
     let running = running().await;
     let filter = Arc::new(FakeFilter::default());

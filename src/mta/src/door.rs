@@ -2,17 +2,17 @@
 
 use crate::delivery::names::Names;
 use crate::delivery::remote::Remote;
+use crate::forward;
 use crate::history;
 use crate::house::House;
 use crate::limits;
 use crate::message::trace::{From, Hop};
 use crate::message::{Message, submitted, with_crlf};
-use crate::queue::entry::Recipient;
 use crate::queue::{Outgoing, new_id};
 use crate::snapshot;
 use base::{Address, Role};
 use std::sync::Arc;
-use wire::mta::{Automatic, ChangeQueue, QueueChange, Request, Send, SendAs, Step, Way, What};
+use wire::mta::{Automatic, ChangeQueue, HeldPost, QueueChange, Request, Send, SendAs, Step, Way, What};
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
 /// Answers at `mta.sock`.
@@ -51,6 +51,8 @@ impl<N: Names> Serve for Door<N> {
                     })?;
                 Ok(ask.answer(queued)?.with_body(message))
             }
+            Request::HeldPosts(ask) => ask.answer(self.held_posts().await?),
+            Request::DecidePost(ask) => ask.answer(self.decide_post(&ask.id, ask.approve).await?),
             Request::ChangeQueue(ask) => ask.answer(self.change_queue(&ask).await?),
             Request::TakeSnapshot(ask) => {
                 let folder = self.house.paths.queue();
@@ -84,6 +86,34 @@ impl<N: Names> Serve for Door<N> {
 }
 
 impl<N: Names> Door<N> {
+    async fn held_posts(&self) -> Result<Vec<HeldPost>, Refusal> {
+        let house = Arc::clone(&self.house);
+        let posts = tokio::task::spawn_blocking(move || house.lists.held.all()).await;
+        let posts = posts.map_err(Refusal::internal)?.map_err(Refusal::internal)?;
+        let shown = |post: crate::list::Post| HeldPost {
+            id: post.id,
+            list: post.list,
+            from: post.from,
+            subject: post.subject,
+            author: post.author,
+            at: post.at,
+        };
+        Ok(posts.into_iter().map(shown).collect())
+    }
+
+    async fn decide_post(&self, id: &str, approve: bool) -> Result<(), Refusal> {
+        let done = match approve {
+            true => crate::list::approve(&self.house, id).await,
+            false => crate::list::reject(&self.house, id).await,
+        };
+        done.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Refusal::new(Kind::NotFound, format!("no post {id} waits; see: mailstead list pending"))
+            }
+            _ => busy(&error),
+        })
+    }
+
     async fn change_queue(&self, ask: &ChangeQueue) -> Result<Vec<String>, Refusal> {
         if ask.change == QueueChange::Retry {
             self.remote.wake();
@@ -117,8 +147,11 @@ impl<N: Names> Door<N> {
         let mut message = Message::received(with_crlf(body)).map_err(|error| invalid(&error))?;
         let sender = match send.what {
             Automatic::Redirect { is_report } => {
+                let sender = self.redirected_sender(send, is_report, &message).await?;
                 self.trace(&mut message, &id, now);
-                (!is_report).then(|| send.account.clone())
+                let seal = self.house.neighbours.seal(send.account.domain(), &message, &[]).await.map_err(away)?;
+                message.prepend(&seal);
+                sender
             }
             Automatic::Answer => {
                 self.sign_answer(&send.account, &mut message, &id, now).await?;
@@ -127,17 +160,35 @@ impl<N: Names> Door<N> {
         };
         let mut recipients = Vec::with_capacity(send.to.len());
         for to in &send.to {
-            let local = self.house.neighbours.is_local(to).await.map_err(away)?;
-            recipients.push(Recipient::new(to.clone(), local, now));
+            recipients.extend(self.house.neighbours.recipients(to, now).await.map_err(away)?);
         }
         let outgoing = Outgoing { account: Some(send.account.clone()), ..Outgoing::new(id, sender, recipients) };
         self.house.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))
     }
 
+    /// Whose name a redirected message bears on its envelope: its sender's, rewritten as an alias would. Where the mailbox
+    /// did not write down who that was, the account's.
+    async fn redirected_sender(
+        &self,
+        send: &SendAs,
+        is_report: bool,
+        message: &Message,
+    ) -> Result<Option<Address>, Refusal> {
+        let path = message.fields().find(|field| field.is("Return-Path")).map(|field| field.value());
+        match path.as_deref() {
+            _ if is_report => Ok(None),
+            Some("<>") => Ok(None),
+            Some(path) => match Address::parse(path.trim_matches(['<', '>'])) {
+                Ok(real) => self.house.neighbours.sender_of_forwarded(Some(&real), &send.account).await.map_err(away),
+                Err(_) => Ok(Some(send.account.clone())),
+            },
+            None => Ok(Some(send.account.clone())),
+        }
+    }
+
     /// A redirected message keeps its author and signatures. What the filter said of it is nobody else's business.
     fn trace(&self, message: &mut Message, id: &str, at: u64) {
-        let ours = |name: &str| name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("X-Mailstead-"));
-        message.retain(|field| !ours(field.name) && !field.is("Return-Path"));
+        forward::clean(message);
         let hop =
             Hop { by: &self.house.hostname, from: From::User, protocol: "LMTP", tls: None, id, recipient: None, at };
         message.prepend(&hop.field());
@@ -170,8 +221,7 @@ impl House {
         submitted::complete(&mut message, send.from.domain(), &id, now);
         let signature = self.neighbours.sign(send.from.domain(), &message).await.map_err(away)?;
         message.prepend(&signature);
-        let local = self.neighbours.is_local(&send.to).await.map_err(away)?;
-        let recipients = vec![Recipient::new(send.to.clone(), local, now)];
+        let recipients = self.neighbours.recipients(&send.to, now).await.map_err(away)?;
         let outgoing = Outgoing::new(id, Some(send.from.clone()), recipients);
         self.history.arrived(history::arrival(&message, &outgoing, Way::Own));
         self.queue.add(outgoing, Arc::new(message)).await.map_err(|error| busy(&error))

@@ -1,7 +1,9 @@
 //! What every session shares.
 
+use crate::callout::Callout;
 use crate::history::History;
 use crate::limits;
+use crate::list::Shelves;
 use crate::memory::Memory;
 use crate::neighbours::Neighbours;
 use crate::policy::known::Known;
@@ -27,6 +29,9 @@ pub struct House {
     pub neighbours: Neighbours,
     pub queue: Arc<Queue>,
     pub history: History,
+    pub lists: Shelves,
+    /// Who other servers' recipients are, where this box is their backup.
+    pub callout: Callout,
     pub memory: Memory,
     /// The owner's address: whose box it is, and who is told.
     pub owner: Address,

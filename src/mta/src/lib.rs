@@ -8,14 +8,20 @@
 //! `proto` is bytes and values without I/O, `session` the state machine, `server` the sockets, `queue` what waits,
 //! `delivery` how it gets where it goes, `dsn` what is said when it does not, `limits` every bound.
 
+mod callout;
 mod channel;
 mod delivery;
 mod door;
 mod dsn;
 pub mod explain;
+mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(feature = "fuzz"), allow(dead_code))]
+pub mod fuzz;
 mod history;
 mod house;
 pub mod limits;
+mod list;
 mod memory;
 mod message;
 mod neighbours;
@@ -26,12 +32,14 @@ mod rates;
 mod server;
 mod session;
 mod snapshot;
+mod srs;
 mod tlsrpt;
 mod tuning;
 
 pub use delivery::dane::Tlsa;
 pub use delivery::dns::Dns;
 pub use delivery::names::{Answer, LookupError, Mx, Names};
+pub use delivery::results::{Counted, Failure, FailureKind, PolicyKind, TlsResult, TlsResults};
 pub use policy::lookups::{Answer as LookupAnswer, Lookups, Resolver, Silence};
 pub use queue::clock::Clock;
 pub use queue::schedule::Schedule;
@@ -55,6 +63,8 @@ pub enum MtaError {
     Queue { path: std::path::PathBuf, source: io::Error },
     #[error("the history in {path} cannot be opened: {source}")]
     History { path: std::path::PathBuf, source: rusqlite::Error },
+    #[error("the key in {path} cannot be used: {source}")]
+    Key { path: std::path::PathBuf, source: io::Error },
     #[error("the resolver at {address} cannot be used: {why}")]
     Resolver { address: std::net::SocketAddr, why: String },
     #[error("the mta door cannot be opened: {0}")]
@@ -92,12 +102,24 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
     let queue = queue.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
     let history = history::History::open(&paths.queue());
     let history = history.map_err(|source| MtaError::History { path: paths.queue(), source })?;
+    let key = paths.queue().join(".keys/srs");
+    let srs = srs::Srs::open(&key).map_err(|source| MtaError::Key { path: key, source })?;
+    let key = paths.queue().join(".keys/lists");
+    let tokens = list::Tokens::open(&key).map_err(|source| MtaError::Key { path: key, source })?;
+    let lists = list::Shelves::open(&paths);
+    let lists = lists.map_err(|source| MtaError::Queue { path: paths.queue(), source })?;
     let home = config.email.domain().clone();
     let house = Arc::new(house::House {
         paths: paths.clone(),
         hostname: config.hostname.clone(),
         home: home.clone(),
-        neighbours: neighbours::Neighbours::new(&paths),
+        neighbours: neighbours::Neighbours::new(&paths, srs, tokens),
+        lists,
+        callout: callout::Callout::open(
+            paths.queue().join(".backup/known.json"),
+            config.hostname.clone(),
+            endpoints.remote_smtp_port,
+        ),
         queue: Arc::clone(&queue),
         history: history.clone(),
         memory: memory::Memory::of(tuning.memory),
@@ -110,6 +132,7 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
         automatic: rates::Rates::default(),
     });
     tokio::spawn(Arc::clone(&house).forget_old());
+    list::resume(&house);
     open_ports(&paths, &endpoints, &house)?;
     let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, house.tuning.clock.clone()));
     let reporter = tlsrpt::Reporter { house: Arc::clone(&house), remote: Arc::clone(&remote) };
@@ -126,7 +149,13 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
         schedule,
         slots: queue::runner::slots(),
     };
-    tokio::spawn(Arc::new(runner).run());
+    let runner = Arc::new(runner);
+    let names = Arc::clone(&runner);
+    house.callout.look_up_by(Box::new(move |host| {
+        let names = Arc::clone(&names);
+        Box::pin(async move { names.remote.names.addresses(&host).await.unwrap_or_default() })
+    }));
+    tokio::spawn(runner.run());
     tracing::info!("ready");
     wire::serve(&paths, Arc::new(door::Door { house, remote })).await.map_err(MtaError::Door)
 }

@@ -250,3 +250,40 @@ pub const TLS_REPORTS_LOOK: Duration = Duration::from_secs(10);
 pub const TLS_REPORT_TARGETS: usize = 4;
 /// A report by HTTPS, from the connection to the answer's first line.
 pub const TLS_REPORT_POSTED_WITHIN: Duration = Duration::from_secs(30);
+
+// --- Forwarding ------------------------------------------------------------------------------------------------------
+
+/// How long a bounce to a forwarded message finds its way back. libsrs2's default; retries end after five days, and slow
+/// servers take a week or two.
+pub const SRS_DAYS: u64 = 21;
+
+// --- Mailing lists ---------------------------------------------------------------------------------------------------
+
+/// Largest post. Each member gets a copy, so this times the members is what the queue takes; Mailman's default is 40 KB,
+/// people send photographs.
+pub const LIST_MESSAGE: usize = 10 << 20;
+/// Posts that wait for moderators, and as many that are on their way out.
+pub const LIST_POSTS: usize = 100;
+/// Octets of what is kept about a post: 500 members of 254 octets at most, and a few short fields.
+pub const LIST_POST_LINE: u64 = 256 << 10;
+/// Days within which somebody who wants in has to say so again.
+pub const LIST_CONFIRM_DAYS: u64 = 7;
+/// How long a post waits after the directory, the filter or the queue could not take it.
+pub const LIST_RETRY: Duration = Duration::from_secs(60);
+/// After how many copies it is written down how far a post has got: as many at most go out twice after a sudden end.
+pub const LIST_NOTED_EVERY: usize = 10;
+
+// --- Backup for other servers ----------------------------------------------------------------------------------------
+
+/// How long a question to a primary server may take in all. The sender waits for it, five minutes by RFC 5321
+/// §4.5.3.2.3; a server that is there answers in a moment.
+pub const CALLOUT_WITHIN: Duration = Duration::from_secs(20);
+/// Addresses of a primary server that are tried.
+pub const CALLOUT_SERVERS: usize = 3;
+/// How long an answer counts without asking again; Postfix refreshes bad ones after three hours, and people are added.
+pub const CALLOUT_FRESH: Duration = Duration::from_secs(600);
+/// How long a recipient that was named once is taken while the primary is away; Postfix's
+/// `address_verify_positive_expire_time` is 31 days.
+pub const CALLOUT_KEPT: Duration = Duration::from_secs(31 * 86_400);
+/// Recipients remembered, some 60 octets each.
+pub const CALLOUT_ADDRESSES: usize = 10_000;

@@ -1,13 +1,16 @@
 //! What the MTA asks of its neighbours, in its own words.
 
+use crate::list::Tokens;
 use crate::message::Message;
+use crate::srs::Srs;
 use base::{Address, Domain, Paths};
 use std::net::IpAddr;
+use std::sync::Arc;
 use wire::directory::{
-    Authenticate, Login, MaySend, Resolution, Resolve, ScramChallenge, ScramLogin, ScramOffered, ScramParameters,
-    ScramVerify, SendingOf, Service,
+    Authenticate, Bounced, ListOf, Login, MailingList, MaySend, Member, Members, NoteBounce, Resolution, Resolve,
+    ScramChallenge, ScramLogin, ScramOffered, ScramParameters, ScramVerify, SendingOf, Service, Subscribe, Unsubscribe,
 };
-use wire::filter::{Judge, Sign, TakeReport, TakenReport, Verdict};
+use wire::filter::{Judge, Seal, Sign, TakeReport, TakenReport, Verdict};
 use wire::mailbox::{Room, RoomFor};
 use wire::{Client, WireError};
 
@@ -15,11 +18,15 @@ use wire::{Client, WireError};
 #[derive(Debug, Clone)]
 pub struct Neighbours {
     client: Client,
+    /// Senders of forwarded mail: rewritten, and told again.
+    pub srs: Arc<Srs>,
+    /// What makes the addresses of lists safe.
+    pub tokens: Arc<Tokens>,
 }
 
 impl Neighbours {
-    pub fn new(paths: &Paths) -> Self {
-        Self { client: Client::new(paths.clone()) }
+    pub fn new(paths: &Paths, srs: Srs, tokens: Tokens) -> Self {
+        Self { client: Client::new(paths.clone()), srs: Arc::new(srs), tokens: Arc::new(tokens) }
     }
 
     pub async fn resolve(&self, address: &Address) -> Result<Resolution, WireError> {
@@ -40,7 +47,7 @@ impl Neighbours {
 
     /// Whether the address's domain is one of ours.
     pub async fn is_local(&self, address: &Address) -> Result<bool, WireError> {
-        Ok(self.resolve(address).await? != Resolution::Elsewhere)
+        Ok(!matches!(self.resolve(address).await?, Resolution::Elsewhere | Resolution::BackupFor(_)))
     }
 
     pub async fn log_in(&self, login: String, password: base::Secret, client: IpAddr) -> Result<Login, WireError> {
@@ -90,6 +97,41 @@ impl Neighbours {
     pub async fn take_report(&self, authenticated: bool, message: &Message) -> Result<TakenReport, WireError> {
         let bytes = message.clone().into_bytes();
         Ok(self.client.ask_with_body(&TakeReport { authenticated }, &bytes).await?.0)
+    }
+
+    /// A list by any of its addresses; `None` when there is none.
+    pub async fn list_of(&self, address: &Address) -> Result<Option<MailingList>, WireError> {
+        match self.client.ask(&ListOf { address: address.clone() }).await {
+            Ok(list) => Ok(Some(list)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub async fn members(&self, list: &Address) -> Result<Vec<Member>, WireError> {
+        self.client.ask(&Members { list: list.clone() }).await
+    }
+
+    pub async fn subscribe(&self, list: &Address, member: &Address) -> Result<bool, WireError> {
+        self.client.ask(&Subscribe { list: list.clone(), member: member.clone() }).await
+    }
+
+    pub async fn unsubscribe(&self, list: &Address, member: &Address) -> Result<bool, WireError> {
+        self.client.ask(&Unsubscribe { list: list.clone(), member: member.clone() }).await
+    }
+
+    pub async fn note_bounce(&self, list: &Address, member: &Address) -> Result<Bounced, WireError> {
+        self.client.ask(&NoteBounce { list: list.clone(), member: member.clone() }).await
+    }
+
+    /// The ARC fields for a message that is passed on by an address of `domain`. `received` is the message as it came in,
+    /// where it was changed since.
+    pub async fn seal(&self, domain: &Domain, message: &Message, received: &[u8]) -> Result<String, WireError> {
+        let mut bytes = received.to_vec();
+        bytes.extend_from_slice(&message.head);
+        bytes.extend_from_slice(&message.body);
+        let ask = Seal { domain: domain.clone(), as_received: received.len() as u64 };
+        Ok(self.client.ask_with_body(&ask, &bytes).await?.0.headers)
     }
 
     /// The signature fields for a message from `domain`.

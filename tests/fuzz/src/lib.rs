@@ -3,6 +3,8 @@
 //! An account goes on from one input to the next, which makes for mail to look at; after a number of inputs it is
 //! checked and begun anew, so that it stays small.
 
+pub mod smtp;
+
 use base::{Address, Paths, Role};
 use mailbox::fuzz::Place;
 use std::cell::RefCell;

@@ -7,7 +7,7 @@ use super::{Database, Outcome, now, seconds};
 use crate::limits::{MAX_ALIAS_TARGETS, REMOVED_KEPT};
 use base::Address;
 use rusqlite::{OptionalExtension, Transaction, params};
-use wire::directory::{QuotaScope, RemovedAccount, Restored};
+use wire::directory::{AliasName, QuotaScope, RemovedAccount, Restored};
 use wire::{Kind, Refusal};
 
 /// One row of the table.
@@ -116,7 +116,10 @@ impl Database {
             );
             return Err(Refusal::new(Kind::Conflict, words));
         }
-        if !self.targets(account)?.is_empty() {
+        if self.is_list(account)? {
+            return Err(Refusal::new(Kind::Conflict, format!("{account} is a mailing list meanwhile")));
+        }
+        if !self.targets(&AliasName::Address(account.clone()))?.is_empty() {
             let words = format!("{account} is an alias meanwhile; remove it first: mailstead alias remove {account}");
             return Err(Refusal::new(Kind::Conflict, words));
         }
@@ -124,9 +127,9 @@ impl Database {
     }
 
     /// The aliases that led to it, are still there, and have room.
-    fn aliases_to_rejoin(&self, removed: i64) -> Outcome<Vec<Address>> {
+    fn aliases_to_rejoin(&self, removed: i64) -> Outcome<Vec<AliasName>> {
         let mut aliases =
-            self.addresses("SELECT alias FROM removed_alias WHERE removed = ?1 ORDER BY alias", params![removed])?;
+            self.names("SELECT alias FROM removed_alias WHERE removed = ?1 ORDER BY alias", params![removed])?;
         let mut kept = Vec::new();
         for alias in aliases.drain(..) {
             if (1..MAX_ALIAS_TARGETS).contains(&self.targets(&alias)?.len()) {

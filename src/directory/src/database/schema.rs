@@ -36,6 +36,38 @@ const VERSION_2: &str = "
         one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL) STRICT;
     INSERT INTO made_up_salts VALUES (1, randomblob(32));";
 
+/// From version 2 to 3: aliases that lead elsewhere, catch-alls, domain aliases, who may use an alias and how long.
+/// A catch-all is called `@domain` here and in `alias`.
+const VERSION_3_ALIASES: &str = "
+    CREATE TABLE alias_elsewhere (
+        address TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (address, target)) STRICT;
+    CREATE INDEX alias_elsewhere_target ON alias_elsewhere(target);
+    CREATE TABLE alias_rule (
+        address TEXT PRIMARY KEY, until INTEGER, own_senders INTEGER NOT NULL,
+        writers TEXT NOT NULL CHECK (writers IN ('everyone', 'inside', 'listed'))) STRICT;
+    CREATE TABLE alias_sender (
+        address TEXT NOT NULL, account TEXT NOT NULL REFERENCES account(address) ON DELETE CASCADE,
+        PRIMARY KEY (address, account)) STRICT;
+    CREATE TABLE alias_writer (
+        address TEXT NOT NULL, writer TEXT NOT NULL, PRIMARY KEY (address, writer)) STRICT;
+    CREATE TABLE domain_alias (
+        domain TEXT PRIMARY KEY, target TEXT NOT NULL) STRICT;
+    CREATE TABLE backup_mx (
+        domain TEXT PRIMARY KEY, host TEXT NOT NULL) STRICT;";
+
+/// From version 2 to 3: mailing lists.
+const VERSION_3_LISTS: &str = "
+    CREATE TABLE list (
+        address TEXT PRIMARY KEY, name TEXT NOT NULL, created INTEGER NOT NULL,
+        posting TEXT NOT NULL CHECK (posting IN ('open', 'members', 'moderated'))) STRICT;
+    CREATE TABLE list_moderator (
+        list TEXT NOT NULL REFERENCES list(address) ON DELETE CASCADE, place INTEGER NOT NULL, address TEXT NOT NULL,
+        PRIMARY KEY (list, address)) STRICT;
+    CREATE TABLE list_member (
+        list TEXT NOT NULL REFERENCES list(address) ON DELETE CASCADE, address TEXT NOT NULL, joined INTEGER NOT NULL,
+        bounces INTEGER NOT NULL DEFAULT 0, last_bounce INTEGER, suspended INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (list, address)) STRICT;";
+
 /// From version 2 to 3: relays.
 const VERSION_3_RELAYS: &str = "
     CREATE TABLE relay (
@@ -48,8 +80,11 @@ const VERSION_3_SENDING: &str = "
     CREATE TABLE sending (
         account TEXT PRIMARY KEY REFERENCES account(address) ON DELETE CASCADE, undo_seconds INTEGER NOT NULL) STRICT;";
 
+/// The parts of version 3.
+const VERSION_3: &[&str] = &[VERSION_3_RELAYS, VERSION_3_SENDING, VERSION_3_ALIASES, VERSION_3_LISTS];
+
 /// Each version with its parts.
-const VERSIONS: [&[&str]; 3] = [&[VERSION_1], &[VERSION_2], &[VERSION_3_RELAYS, VERSION_3_SENDING]];
+const VERSIONS: [&[&str]; 3] = [&[VERSION_1], &[VERSION_2], VERSION_3];
 
 /// Brings the database to the newest version. Refuses one that a newer Mailstead wrote.
 pub fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -23,7 +23,11 @@ impl Recipients {
         if let Some(accounts) = self.recall(address) {
             return Ok(Resolution::Accounts(accounts));
         }
-        let found = self.directory.ask(&Resolve { address: address.clone() }).await?;
+        let found = match self.directory.ask(&Resolve { address: address.clone() }).await? {
+            // Who may write to it and what goes to other servers was the MTA's part; only it speaks LMTP to us.
+            Resolution::Alias(found) if !found.accounts.is_empty() => Resolution::Accounts(found.accounts),
+            found => found,
+        };
         if let Resolution::Accounts(accounts) = &found {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= limits::RECIPIENTS_KEPT {

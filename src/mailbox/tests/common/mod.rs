@@ -10,7 +10,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use wire::directory::{Account, AccountQuota, Login, Request, Resolution, ScramLogin, ScramParameters};
+use wire::directory::{
+    Account, AccountQuota, Forwarding, Login, Request, Resolution, ScramLogin, ScramParameters, Writers,
+};
 use wire::{Answer, Kind, Refusal, Serve};
 
 pub const PASSWORD: &str = "correct horse";
@@ -33,6 +35,19 @@ impl Serve for FakeDirectory {
                 let found = match account.to_string().as_str() {
                     "ann@example.org" | "bob@example.org" | "dave@example.org" => Resolution::Accounts(vec![account]),
                     "both@example.org" => Resolution::Accounts(vec![ann, bob]),
+                    // Its copies for other servers are the MTA's business.
+                    "mixed@example.org" => Resolution::Alias(Forwarding {
+                        alias: account,
+                        accounts: vec![bob],
+                        outside: vec![address("joe@example.net")],
+                        writers: Writers::Inside,
+                    }),
+                    "out@example.org" => Resolution::Alias(Forwarding {
+                        alias: account,
+                        accounts: Vec::new(),
+                        outside: vec![address("joe@example.net")],
+                        writers: Writers::Everyone,
+                    }),
                     _ => Resolution::Unknown,
                 };
                 ask.answer(found)

@@ -3,10 +3,12 @@
 pub mod alias;
 pub mod app_password;
 pub mod backup;
+pub mod backup_mx;
 pub mod demo;
 pub mod dmarc;
 pub mod dns;
 pub mod fsck;
+pub mod list;
 pub mod plan;
 pub mod queue;
 pub mod quota;

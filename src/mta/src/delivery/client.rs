@@ -42,6 +42,7 @@ pub struct To {
 }
 
 impl To {
+    #[cfg(test)]
     pub fn new(address: Address) -> Self {
         Self { address, notify: Notify::default(), original: None }
     }

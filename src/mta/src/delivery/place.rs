@@ -105,7 +105,7 @@ impl<N: Names> Remote<N> {
             Err(LookupError::NoSuchName) => Answer::insecure(Vec::new()),
             Err(error) => return Err(passing("4.4.3", format!("{host}: {error}"))),
         };
-        let addresses = self.usable(host, &answer.records)?;
+        let addresses = self.usable(host, &answer.records).map_err(|outcome| *outcome)?;
         let place = |demand, source, report| Place { host: host.clone(), addresses, demand, source, report };
         let records = if secure { self.tlsa(domain, host, &answer).await? } else { None };
         let enforced = policy.filter(|policy| policy.mode == Mode::Enforce);
@@ -168,22 +168,22 @@ impl<N: Names> Remote<N> {
         Ok(None)
     }
 
-    fn usable(&self, host: &Domain, found: &[IpAddr]) -> Result<Vec<IpAddr>, Outcome> {
+    fn usable(&self, host: &Domain, found: &[IpAddr]) -> Result<Vec<IpAddr>, Box<Outcome>> {
         if found.is_empty() {
             // A missing address is more often a mistake that gets mended than meant: try for the full time.
-            return Err(passing("4.4.4", format!("{host} has no address in the DNS")));
+            return Err(passing("4.4.4", format!("{host} has no address in the DNS")).into());
         }
         let usable: Vec<_> = found.iter().copied().filter(|address| self.may_connect(*address)).collect();
         if usable.is_empty() {
             let words = format!("{host} has only addresses that lead back to this box or nowhere");
-            return Err(Outcome::Failed(Trouble::new("5.4.4", words)));
+            return Err(Outcome::Failed(Trouble::new("5.4.4", words)).into());
         }
         let family = |address: &IpAddr| self.ipv6.is_open() || address.is_ipv4() || address.is_loopback();
         let reachable: Vec<_> = usable.into_iter().filter(family).collect();
         if reachable.is_empty() {
             let words =
                 format!("{host} has only IPv6 addresses, and this box has none with a name that leads back to it");
-            return Err(passing("4.4.4", words));
+            return Err(passing("4.4.4", words).into());
         }
         Ok(reachable)
     }

@@ -24,10 +24,13 @@ pub struct Idle {
     pub opened: Instant,
 }
 
+/// With since when each waits.
+type Waiting = Vec<(Instant, Idle)>;
+
 /// The conversations that wait. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Pool {
-    idle: Arc<Mutex<HashMap<Key, Vec<(Instant, Idle)>>>>,
+    idle: Arc<Mutex<HashMap<Key, Waiting>>>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -82,7 +85,7 @@ impl Pool {
         if waiting.is_empty() {
             idle.remove(key);
         }
-        let old: Vec<(Instant, Idle)> = old;
+        let old: Waiting = old;
         old.into_iter().map(|(_, idle)| idle).collect()
     }
 }

@@ -215,13 +215,14 @@ impl<N: Names> Remote<N> {
         let plain = greeted.map_err(|error| self.unreachable(&place.host, address, &error))?;
         self.health.good(address);
         if !plain.offer().starttls {
-            self.without_tls(place, address, FailureKind::StarttlsNotSupported, "it offers no TLS")?;
+            self.without_tls(place, address, FailureKind::StarttlsNotSupported, "it offers no TLS")
+                .map_err(|no| *no)?;
             return Ok(idle(plain, "without TLS"));
         }
         match self.encrypt(plain, place, &server).await {
             Ok((conversation, words)) => Ok(idle(conversation, &words)),
             Err((kind, why)) => {
-                self.without_tls(place, address, kind, &why)?;
+                self.without_tls(place, address, kind, &why).map_err(|no| *no)?;
                 // Opportunistic: a server whose TLS does not work still gets its mail, on a new connection.
                 tracing::info!("TLS with {server} failed ({why}); sending without");
                 let again = dial::connect(address, self.port).await.1.map_err(ClientError::from);
@@ -236,7 +237,7 @@ impl<N: Names> Remote<N> {
     }
 
     /// Whether plain text may be sent to a place where TLS does not work; the one spot where that is decided.
-    fn without_tls(&self, place: &Place, address: IpAddr, kind: FailureKind, why: &str) -> Result<(), Outcome> {
+    fn without_tls(&self, place: &Place, address: IpAddr, kind: FailureKind, why: &str) -> Result<(), Box<Outcome>> {
         self.note(&place.report, kind, Some(&place.host), Some(address), why);
         let server = format!("{} [{address}]", place.host);
         let status = if kind == FailureKind::StarttlsNotSupported { "7.10" } else { "7.5" };
@@ -245,15 +246,15 @@ impl<N: Names> Remote<N> {
             (Demand::Nothing, _) => {
                 let words =
                     format!("{server} spoke TLS until lately and does not now ({why}); mail for it waits a day");
-                Err(Outcome::Deferred(Trouble::new(&format!("4.{status}"), words).of_place()))
+                Err(Outcome::Deferred(Trouble::new(&format!("4.{status}"), words).of_place()).into())
             }
             (_, Source::Message) => {
                 let words = format!("the message may travel by verified TLS only (REQUIRETLS): {server}: {why}");
-                Err(Outcome::Failed(Trouble::new("5.7.30", words)))
+                Err(Outcome::Failed(Trouble::new("5.7.30", words)).into())
             }
             (_, source) => {
                 let words = format!("TLS with {server} is asked for by {} and fails: {why}", source.words());
-                Err(Outcome::Deferred(Trouble::new(&format!("4.{status}"), words).of_place()))
+                Err(Outcome::Deferred(Trouble::new(&format!("4.{status}"), words).of_place()).into())
             }
         }
     }

@@ -18,7 +18,6 @@ pub struct Meaning {
     says: Option<String>,
     pub means: String,
     pub remedy: String,
-    #[cfg_attr(not(test), expect(dead_code, reason = "it is for the reader of the table, and for its test"))]
     example: String,
     pub source: String,
 }

@@ -109,6 +109,7 @@ impl Outgoing {
 impl Queue {
     /// Opens the queue and takes up what is in it.
     pub fn open(root: PathBuf, clock: Clock, rests: Rests) -> io::Result<Arc<Self>> {
+        let began = std::time::Instant::now();
         let database = Database::open(&root)?;
         legacy::take_over(&root, &database)?;
         database.clear_orphans()?;
@@ -119,7 +120,7 @@ impl Queue {
         })?;
         let (count, _) = book.size();
         if count > 0 {
-            tracing::info!("{count} messages wait in the queue");
+            tracing::info!("{count} messages wait in the queue, taken up in {} ms", began.elapsed().as_millis());
         }
         let shared = Arc::new(Shared { book: Mutex::new(book), changed: Notify::new() });
         let reader = Mutex::new(Database::open(&root)?);

@@ -12,6 +12,7 @@ use crate::delivery::{Outcome, Trouble, mailboxes};
 use crate::dsn::{self, About, Kind, Reporter};
 use crate::history::History;
 use crate::limits;
+use crate::list::{self, Bounce};
 use crate::memory::Memory;
 use crate::message::Message;
 use crate::neighbours::Neighbours;
@@ -175,7 +176,12 @@ impl<N: Names> Runner<N> {
         now: u64,
     ) -> Result<Vec<(Outgoing, Arc<Message>)>, String> {
         let Some(sender) = entry.sender.as_ref().filter(|_| !notices.is_empty()) else { return Ok(Vec::new()) };
-        let local = self.neighbours.is_local(sender).await.map_err(|error| error.to_string())?;
+        let failed = notices.iter().any(|(kind, _)| *kind == Kind::Failed);
+        if let Bounce::Counted(letters) = list::own_bounce(&self.neighbours, &self.hostname, sender, failed).await? {
+            return Ok(letters);
+        }
+        let recipients = self.neighbours.recipients(sender, now).await.map_err(|error| error.to_string())?;
+        let local = recipients.iter().all(|recipient| recipient.local);
         let read;
         let original = match message {
             [] => {
@@ -197,8 +203,7 @@ impl<N: Names> Runner<N> {
                 // A report without a signature is better than none.
                 report.prepend(&signature);
             }
-            let recipients = vec![Recipient::new(sender.clone(), local, now)];
-            reports.push((Outgoing::new(new_id(), None, recipients), Arc::new(report)));
+            reports.push((Outgoing::new(new_id(), None, recipients.clone()), Arc::new(report)));
         }
         Ok(reports)
     }

@@ -22,7 +22,12 @@ pub async fn hold(stream: TcpStream, client: IpAddr, place: Place, port: Port, h
         turn_away(&stream, &port, &refusal);
         return;
     }
-    let conversation = timeout(limits::CONNECTION_WITHIN, converse(stream, port, session)).await;
+    // Replies are small and the peer waits for each.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let early = port.kind == Kind::Inbound && !port.implicit_tls && speaks_first(&stream).await;
+    let conversation = timeout(limits::CONNECTION_WITHIN, converse(stream, Some(&port), session, early)).await;
     match conversation {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("{client} went away: {error}"),
@@ -39,24 +44,27 @@ fn turn_away(stream: &TcpStream, port: &Port, refusal: &Reply) {
     }
 }
 
-async fn converse(stream: TcpStream, port: Port, mut session: Session) -> io::Result<()> {
-    // Replies are small and the peer waits for each.
-    stream.set_nodelay(true)?;
+/// Holds a conversation on any stream. Without a `port` there is no TLS to be had.
+pub(crate) async fn converse(
+    stream: impl Io + 'static,
+    port: Option<&Port>,
+    mut session: Session,
+    early: bool,
+) -> io::Result<()> {
     let house = session.house();
-    let mut channel = if port.implicit_tls {
-        let (channel, how, binding) = handshake(Box::new(stream), &port).await?;
-        session.secured(how, binding);
-        channel
-    } else {
-        let early = port.kind == Kind::Inbound && speaks_first(&stream).await;
-        if let Err(refusal) = session.arrived(early) {
-            let mut channel = Channel::new(stream);
-            refusal.write(channel.output());
-            channel.close().await;
-            return Ok(());
+    let mut channel = match port {
+        Some(port) if port.implicit_tls => {
+            let (channel, how, binding) = handshake(Box::new(stream), port).await?;
+            session.secured(how, binding);
+            channel
         }
-        Channel::new(stream)
+        _ => Channel::new(stream),
     };
+    if let Err(refusal) = session.arrived(early) {
+        refusal.write(channel.output());
+        channel.close().await;
+        return Ok(());
+    }
     session.greeting().write(channel.output());
     loop {
         if !channel.has_line() {
@@ -103,7 +111,8 @@ async fn converse(stream: TcpStream, port: Port, mut session: Session) -> io::Re
             Next::StartTls(reply) => {
                 reply.write(channel.output());
                 channel.flush(limits::WRITE_WITHIN).await?;
-                let (secured, how, binding) = handshake(channel.into_stream(), &port).await?;
+                let Some(port) = port else { return Ok(()) };
+                let (secured, how, binding) = handshake(channel.into_stream(), port).await?;
                 channel = secured;
                 session.secured(how, binding);
             }

@@ -1,6 +1,6 @@
 //! The ports: accepting, bounding, TLS, and carrying lines between sockets and sessions.
 
-mod conversation;
+pub(crate) mod conversation;
 mod slots;
 
 use crate::house::House;

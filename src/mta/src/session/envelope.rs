@@ -2,13 +2,13 @@
 
 use super::{Kind, Next, Session, not_now, out_of_order, replies, too_large};
 use crate::delivery::client::To;
+use crate::forward::{self, Found, Onward, Passage};
 use crate::limits;
 use crate::proto::Reply;
 use crate::proto::delivery_status::{Notify, ReportWish};
 use crate::proto::envelope::{Body, MailFrom, RcptTo, Release};
 use crate::queue::entry::Recipient;
 use base::Address;
-use wire::directory::Resolution;
 use wire::mailbox::Room;
 
 /// A transaction as it grows.
@@ -34,9 +34,17 @@ pub struct Addressee {
     pub local: bool,
     pub notify: Notify,
     pub original: Option<String>,
+    /// What is to be done beside storing it here.
+    pub onward: Option<Onward>,
 }
 
 impl Addressee {
+    /// As it is passed on, if it is.
+    pub fn passage(&self) -> Option<Passage> {
+        let (to, notify, original) = (self.address.clone(), self.notify, self.original.clone());
+        self.onward.clone().map(|onward| Passage { to, onward, notify, original })
+    }
+
     /// As a delivery wants it.
     pub fn to(&self) -> To {
         To { address: self.address.clone(), notify: self.notify, original: self.original.clone() }
@@ -127,27 +135,35 @@ impl Session {
         if envelope.recipients.len() >= limits::RECIPIENTS {
             return Next::Say(replies::TOO_MANY_RECIPIENTS.reply());
         }
+        let sender = envelope.sender.clone();
         if let Err(refusal) = self.welcome(&address).await {
             return Next::Say(refusal);
         }
-        let local = match self.house.neighbours.resolve(&address).await {
-            Ok(Resolution::Accounts(accounts)) => {
+        let (local, onward) = match forward::find(&self.house, &address, self.account.is_some()).await {
+            Ok(Found::Mailboxes(accounts)) => {
                 if let Some(reply) = self.no_room(&accounts).await {
                     return Next::Say(reply);
                 }
-                true
+                (true, None)
             }
-            Ok(Resolution::Elsewhere) if self.account.is_some() => false,
-            Ok(Resolution::Elsewhere) => {
+            Ok(Found::Onward(onward)) => {
+                if let Some(reply) = forward::may_not_write(&onward, self.account.as_ref(), sender.as_ref()) {
+                    return Next::Say(reply);
+                }
+                (onward.is_local(), Some(onward))
+            }
+            Ok(Found::Refused(reply)) => return Next::Say(reply),
+            Ok(Found::Elsewhere) if self.account.is_some() => (false, None),
+            Ok(Found::Elsewhere) => {
                 tracing::info!("{} wanted to relay to {address}", self.client);
                 return Next::Say(replies::NO_RELAY.with(&[&address]));
             }
-            Ok(Resolution::Unknown) => return self.unknown_recipient(&address).await,
+            Ok(Found::Unknown) => return self.unknown_recipient(&address).await,
             Err(error) => return Next::Say(not_now(&error)),
         };
         if let Some(envelope) = &mut self.envelope {
             let (notify, original) = (rcpt.notify, rcpt.original);
-            envelope.recipients.push(Addressee { address, local, notify, original });
+            envelope.recipients.push(Addressee { address, local, notify, original, onward });
         }
         Next::Say(replies::RECIPIENT_OK.reply())
     }

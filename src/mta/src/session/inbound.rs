@@ -5,6 +5,7 @@ use super::told;
 use super::{Session, not_now, replies, too_large};
 use crate::delivery::client::{To, Transaction};
 use crate::delivery::{Outcome, mailboxes};
+use crate::forward::{self, Origin, Passage};
 use crate::limits;
 use crate::message::trace::{self, From, Hop};
 use crate::message::{self, FormError, Message, binary};
@@ -47,11 +48,58 @@ impl Session {
             }
             Err(reply) => return self.turned_away(arrival, reply),
         };
-        self.house.history.arrived(arrival);
-        if self.is_kept_report(&id, &envelope, &verdict, &message).await {
-            return replies::STORED.with(&[&id]);
+        let passages: Vec<Passage> = envelope.recipients.iter().filter_map(Addressee::passage).collect();
+        if passages.is_empty() {
+            self.house.history.arrived(arrival);
+            if self.is_kept_report(&id, &envelope, &verdict, &message).await {
+                return replies::STORED.with(&[&id]);
+            }
+            return self.store(id, envelope, message).await;
         }
-        self.store(id, envelope, message).await
+        let (wish, sender) = (envelope.wish.clone(), envelope.sender.clone());
+        let origin = Origin {
+            id: &id,
+            sender: sender.as_ref(),
+            account: None,
+            author: verdict.author.as_ref(),
+            junk: verdict.action == Action::Junk,
+            strict: verdict.strict,
+            needs: self.needs(&envelope, &message),
+            wish: &wish,
+            due: base::time::now_unix(),
+        };
+        self.pass_on(arrival, &origin, &passages, envelope, message).await
+    }
+
+    /// Stores what is for mailboxes here, and then queues what goes on; why in this order is told in `forward`.
+    async fn pass_on(
+        &self,
+        arrival: Arrival,
+        origin: &Origin<'_>,
+        passages: &[Passage],
+        mut envelope: Envelope,
+        message: Message,
+    ) -> Reply {
+        let prepared = match forward::prepare(&self.house, origin, passages, &message).await {
+            Ok(prepared) => prepared,
+            Err(reply) => return self.turned_away(arrival, reply),
+        };
+        self.house.history.arrived(arrival);
+        envelope.recipients.retain(|to| to.local);
+        let stored = match envelope.recipients.is_empty() {
+            true => replies::QUEUED.with(&[&origin.id]),
+            false => self.store(origin.id.to_owned(), envelope, message).await,
+        };
+        if !stored.is_success() {
+            return stored;
+        }
+        match forward::commit(&self.house, origin, prepared).await {
+            Ok(()) => stored,
+            Err(reply) => {
+                self.tell_refusal(origin.id, None, &reply);
+                reply
+            }
+        }
     }
 
     /// Checks the message's form, and that there is room for it; gives what the history is told of it.

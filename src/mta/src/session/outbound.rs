@@ -1,8 +1,9 @@
 //! A user's message: checked that it is theirs, completed, signed, and in the queue before the 250 (RFC 6409).
 
-use super::envelope::Envelope;
+use super::envelope::{Addressee, Envelope};
 use super::inbound::{fit, malformed};
 use super::{Session, not_now, replies};
+use crate::forward::{self, Onward, Origin, Passage};
 use crate::message::Message;
 use crate::message::submitted;
 use crate::message::trace::{From, Hop};
@@ -29,17 +30,41 @@ impl Session {
         };
         let due = envelope.release.map_or(now, |release| release.at(now)).max(now + undo);
         let arrival = self.arrival(&id, &envelope, &message.head, message.size() as u64);
+        let author = submitted::authors(&message).ok().and_then(|authors| authors.into_iter().next());
+        let origin = Origin {
+            id: &id,
+            sender: envelope.sender.as_ref(),
+            account: Some(&account),
+            author: author.as_ref(),
+            junk: false,
+            strict: false,
+            needs: self.needs(&envelope, &message),
+            wish: &envelope.wish,
+            due,
+        };
+        // An alias is followed in the message's own entry; a list and a way back have entries of their own.
+        let passages: Vec<Passage> = envelope.recipients.iter().filter_map(Addressee::passage).collect();
+        let passages: Vec<Passage> =
+            passages.into_iter().filter(|passage| !matches!(passage.onward, Onward::Alias(_))).collect();
+        let prepared = match forward::prepare(&self.house, &origin, &passages, &message).await {
+            Ok(prepared) => prepared,
+            Err(reply) => return self.turned_away(arrival, reply),
+        };
+        let recipients = envelope.recipients.iter().map(|to| (to.in_queue(due), to.onward.as_ref())).collect();
         let outgoing = Outgoing {
             account: Some(account.clone()),
-            needs: self.needs(&envelope, &message),
+            needs: origin.needs,
             wish: envelope.wish.clone(),
-            ..Outgoing::new(
-                id.clone(),
-                envelope.sender.clone(),
-                envelope.recipients.iter().map(|to| to.in_queue(due)).collect(),
-            )
+            ..Outgoing::new(id.clone(), envelope.sender.clone(), forward::expand(recipients))
         };
-        match self.house.queue.add(outgoing, Arc::new(message)).await {
+        if let Err(reply) = forward::commit(&self.house, &origin, prepared).await {
+            return self.turned_away(arrival, reply);
+        }
+        let queued = match outgoing.recipients.is_empty() {
+            true => Ok(()),
+            false => self.house.queue.add(outgoing, Arc::new(message)).await,
+        };
+        match queued {
             Ok(()) => {
                 tracing::info!("{id}: queued for {account}");
                 self.wrote_to(&account, &envelope);

@@ -3,15 +3,19 @@
 use base::config::DemoOptions;
 use base::{Address, BoxConfig, DnsMode, Domain, Paths, Role};
 use mta::{Clock, LookupError, Mx, Names, Schedule};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixListener};
-use wire::directory::{self, Login, Resolution};
+use wire::directory::{self, BackupMx, Bounced, Forwarding, Login, MailingList, Member, Posting, Resolution, Writers};
 use wire::filter::{self, Action, Signed, Verdict};
 use wire::{Answer, Kind, Refusal, Serve};
+
+/// The members of the list club@example.org, and whether mail to them came back.
+pub type Members = Arc<Mutex<BTreeMap<Address, bool>>>;
 
 /// What the mailbox has got: recipient and message.
 pub type Mail = Arc<Mutex<Vec<(String, String)>>>;
@@ -27,6 +31,7 @@ pub struct House {
     /// While set, `slow@example.org` cannot be delivered to.
     pub slow: Arc<AtomicBool>,
     pub certificate: Vec<u8>,
+    pub members: Members,
 }
 
 pub fn address(text: &str) -> Address {
@@ -65,7 +70,9 @@ impl House {
         std::fs::write(paths.tls().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
         let certificate = made.cert.der().to_vec();
         let (mail, slow) = (Mail::default(), Arc::new(AtomicBool::new(false)));
-        let house = Self { _dir: dir, paths, port, remote_port, mail, slow, certificate };
+        let members = [address("joe@example.net"), address("pat@example.net"), address("ann@example.org")];
+        let members = Members::new(Mutex::new(members.into_iter().map(|member| (member, false)).collect()));
+        let house = Self { _dir: dir, paths, port, remote_port, mail, slow, certificate, members };
         house.start_neighbours();
         house.await_sockets(&[(Role::Directory, "directory"), (Role::Filter, "filter"), (Role::Mailbox, "lmtp")]).await;
         house
@@ -112,10 +119,11 @@ impl House {
     }
 
     fn start_neighbours(&self) {
+        let members = Arc::clone(&self.members);
         let paths = self.paths.clone();
         tokio::spawn(async move { wire::serve(&paths, Arc::new(Mailbox)).await });
         let paths = self.paths.clone();
-        tokio::spawn(async move { wire::serve(&paths, Arc::new(Directory)).await });
+        tokio::spawn(async move { wire::serve(&paths, Arc::new(Directory { members })).await });
         let paths = self.paths.clone();
         tokio::spawn(async move { wire::serve(&paths, Arc::new(Filter)).await });
         let socket = self.paths.socket(Role::Mailbox, "lmtp");
@@ -215,7 +223,9 @@ impl Names for Table {
     }
 }
 
-struct Directory;
+struct Directory {
+    members: Members,
+}
 
 impl Serve for Directory {
     type Request = directory::Request;
@@ -229,6 +239,17 @@ impl Serve for Directory {
                         "example.org",
                         "ann" | "bob" | "slow" | "full" | "stuffed" | "nearly" | "postmaster" | "mailstead-reports",
                     ) => Resolution::Accounts(vec![account]),
+                    ("friend.example", _) => Resolution::BackupFor(BackupMx {
+                        domain: account.domain().clone(),
+                        primary: Domain::parse("mx.friend.example").unwrap(),
+                    }),
+                    ("example.org", "club" | "talk" | "news") => Resolution::List(account),
+                    ("example.org", "both") => passed_on(&account, &["ann@example.org"], Writers::Everyone),
+                    ("example.org", "out") => passed_on(&account, &[], Writers::Everyone),
+                    ("example.org", "staff") => passed_on(&account, &["ann@example.org"], Writers::Inside),
+                    ("example.org", "press") => {
+                        passed_on(&account, &[], Writers::Listed(vec![address("joe@example.net")]))
+                    }
                     ("example.org", _) => Resolution::Unknown,
                     _ => Resolution::Elsewhere,
                 })
@@ -241,6 +262,37 @@ impl Serve for Directory {
                 ("away@example.org", _) => return Err(Refusal::new(Kind::Busy, "away")),
                 _ => Login::Denied,
             }),
+            directory::Request::ListOf(ask) => {
+                let list = ask.address.account();
+                let posting = match list.local() {
+                    "club" => Posting::Members,
+                    "talk" => Posting::Open,
+                    "news" => Posting::Moderated,
+                    _ => return Err(Refusal::new(Kind::NotFound, "no list")),
+                };
+                let (name, moderators) = ("The club".to_owned(), vec![address("bob@example.org")]);
+                ask.answer(MailingList { address: list, name, posting, moderators, created: 0, members: 3 })
+            }
+            directory::Request::Members(ask) => {
+                let members = self.members.lock().unwrap();
+                let member = |(address, _): (&Address, &bool)| Member {
+                    address: address.clone(),
+                    joined: 0,
+                    bounces: 0,
+                    suspended: false,
+                };
+                ask.answer(members.iter().map(member).collect())
+            }
+            directory::Request::Subscribe(ask) => {
+                ask.answer(self.members.lock().unwrap().insert(ask.member.clone(), false).is_none())
+            }
+            directory::Request::Unsubscribe(ask) => {
+                ask.answer(self.members.lock().unwrap().remove(&ask.member).is_some())
+            }
+            directory::Request::NoteBounce(ask) => {
+                self.members.lock().unwrap().insert(ask.member.clone(), true);
+                ask.answer(Bounced::Suspended)
+            }
             directory::Request::MaySend(ask) => ask.answer(ask.account == ask.sender.account()),
             directory::Request::SendingOf(ask) => {
                 ask.answer(directory::Sending { undo_seconds: if ask.account.local() == "bob" { 2 } else { 0 } })
@@ -276,6 +328,17 @@ impl Serve for Mailbox {
     }
 }
 
+/// An alias that leads to `friend@example.net` too.
+fn passed_on(alias: &Address, accounts: &[&str], writers: Writers) -> Resolution {
+    let accounts = accounts.iter().map(|account| address(account)).collect();
+    Resolution::Alias(Forwarding {
+        alias: alias.clone(),
+        accounts,
+        outside: vec![address("friend@example.net")],
+        writers,
+    })
+}
+
 struct Filter;
 
 impl Serve for Filter {
@@ -300,7 +363,14 @@ impl Serve for Filter {
                     reasons.push(filter::Reason { rule: "authenticated".into(), score: -0.5, words });
                 }
                 let score = if text.contains("SCORE-FOUR") { 4.0 } else { 1.5 };
-                ask.answer(Verdict { action, score, reasons, headers })
+                let author =
+                    text.contains("AUTHENTIC").then(|| text.lines().find_map(|line| line.strip_prefix("From: ")));
+                let author = author.flatten().and_then(|author| Address::parse(author.trim()).ok());
+                ask.answer(Verdict { action, score, reasons, headers, author, strict: text.contains("STRICT") })
+            }
+            filter::Request::Seal(_) if text.contains("SEAL-AWAY") => Err(Refusal::new(Kind::Busy, "away")),
+            filter::Request::Seal(ask) => {
+                ask.answer(Signed { headers: format!("ARC-Seal: i=1; d={}; was={}\r\n", ask.domain, ask.as_received) })
             }
             filter::Request::TakeReport(_) if !text.contains("<feedback>") => {
                 Err(Refusal::new(Kind::Invalid, "the message holds no report"))

@@ -3,8 +3,10 @@
 
 mod crash;
 mod delivery;
+mod forwarding;
 mod house;
 mod inbound;
+mod lists;
 mod names;
 mod peer;
 mod queue;

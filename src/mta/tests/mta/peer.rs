@@ -86,6 +86,14 @@ impl Peer {
         self.got.lock().unwrap().len()
     }
 
+    /// The sender that was said for the first transaction to a recipient.
+    pub fn sender_for(&self, recipient: &str) -> String {
+        let heard = self.heard.lock().unwrap();
+        let at = heard.iter().position(|command| command.starts_with(&format!("RCPT TO:<{recipient}>"))).unwrap();
+        let mail = heard[..at].iter().rev().find(|command| command.starts_with("MAIL FROM:<")).unwrap();
+        mail.trim_start_matches("MAIL FROM:<").split('>').next().unwrap().to_owned()
+    }
+
     fn find(&self, recipient: &str) -> Option<String> {
         let got = self.got.lock().unwrap();
         got.iter().find(|(to, _)| to.iter().any(|to| to == recipient)).map(|(_, message)| message.clone())

@@ -1,7 +1,11 @@
 //! What may be asked of the directory: who exists, who may log in, who may send as whom.
 
+mod alias;
+mod list;
 mod relay;
 
+pub use alias::{Alias, AliasName, AliasRules, BackupMx, DomainAlias, Forwarding, Writers};
+pub use list::{Bounced, MailingList, Member, Posting};
 pub use relay::{Relay, RelayScope, RelayTls};
 
 use super::Snapshot;
@@ -34,14 +38,15 @@ crate::door! { base::Role::Directory;
     /// The app passwords of an account, by name.
     AppPasswords { account: Address } -> Vec<AppPassword>, from [];
     RemoveAppPassword { account: Address, name: String } -> (), from [];
-    /// Whether an account may write an address into From or MAIL FROM: its own, its tags, or an alias that leads to it.
+    /// Whether an account may write an address into From or MAIL FROM: its own, its tags, or an alias that leads to it or
+    /// names it among its senders.
     MaySend { account: Address, sender: Address } -> bool, from [Mta];
     /// How an account's mail is sent.
     SendingOf { account: Address } -> Sending, from [Mta];
     /// How long an account's mail is kept back before it leaves, so that it can be taken back: 600 seconds at most, 0 for
     /// not at all.
     SetUndoWindow { account: Address, seconds: u32 } -> (), from [];
-    /// The domains that get mail here: those of accounts and aliases, sorted.
+    /// The domains that get mail here: those of accounts, aliases and lists, sorted.
     Domains {} -> Vec<Domain>, from [Mta, Mailbox, Filter, Dns, Certs, Checks, Backup];
     /// Every account, sorted.
     Accounts {} -> Vec<Account>, from [Mailbox, Checks, Backup];
@@ -55,11 +60,37 @@ crate::door! { base::Role::Directory;
     RemovedAccounts {} -> Vec<RemovedAccount>, from [Mailbox];
     /// Brings a removed account back: password, rights, quota, and its place in the aliases that are still there.
     RestoreAccount { account: Address } -> Restored, from [];
-    /// Adds an alias to accounts of this box.
-    AddAlias { address: Address, targets: Vec<Address> } -> (), from [];
-    RemoveAlias { address: Address } -> (), from [];
-    /// Every alias, sorted; the required ones (postmaster@ and friends) included.
+    /// Adds an alias to accounts of this box, other aliases, and addresses of other servers; or replaces it.
+    AddAlias { address: AliasName, targets: Vec<Address>, rules: AliasRules } -> (), from [];
+    RemoveAlias { address: AliasName } -> (), from [];
+    /// Every alias, sorted; the required ones (postmaster@ and friends) and those whose time is over included.
     Aliases {} -> Vec<Alias>, from [];
+    /// Makes every address of one domain the same address of another, which has to be a domain of this box.
+    AddDomainAlias { from: Domain, to: Domain } -> (), from [];
+    RemoveDomainAlias { from: Domain } -> (), from [];
+    /// Every domain alias, sorted.
+    DomainAliases {} -> Vec<DomainAlias>, from [];
+    /// Adds a mailing list, or changes its name, who may post and who decides.
+    SetList { address: Address, name: String, posting: Posting, moderators: Vec<Address> } -> (), from [];
+    /// Removes a list with its members.
+    RemoveList { address: Address } -> (), from [];
+    /// Every list, sorted.
+    Lists {} -> Vec<MailingList>, from [];
+    /// One list; not found when there is none.
+    ListOf { address: Address } -> MailingList, from [Mta];
+    /// A list's members, sorted.
+    Members { list: Address } -> Vec<Member>, from [Mta];
+    /// Adds a member, or ends its suspension; tells whether it changed anything.
+    Subscribe { list: Address, member: Address } -> bool, from [Mta];
+    /// Removes a member; tells whether it was one.
+    Unsubscribe { list: Address, member: Address } -> bool, from [Mta];
+    /// Notes that mail to a member came back for good.
+    NoteBounce { list: Address, member: Address } -> Bounced, from [Mta];
+    /// Takes mail for another domain while its own server is away.
+    AddBackupMx { domain: Domain, primary: Domain } -> (), from [];
+    RemoveBackupMx { domain: Domain } -> (), from [];
+    /// Every such domain, sorted.
+    BackupMxs {} -> Vec<BackupMx>, from [Checks];
     /// Sets how much mail may be kept, or with no `bytes` takes the rule away.
     SetQuota { scope: QuotaScope, bytes: Option<u64> } -> (), from [];
     /// Every rule: the default first, then domains, then accounts. None as long as the owner sets none.
@@ -80,6 +111,12 @@ crate::door! { base::Role::Directory;
 pub enum Resolution {
     /// To these accounts of this box (one, or an alias's several).
     Accounts(Vec<Address>),
+    /// To an alias that leads to other servers too, or that is not for everyone.
+    Alias(Forwarding),
+    /// To a mailing list of this box, or to its service (`list+unsubscribe@`): this is the list's own address.
+    List(Address),
+    /// The domain is not ours, but this box takes mail for it while its own server is away.
+    BackupFor(BackupMx),
     /// The domain is ours, the address is not.
     Unknown,
     /// The domain is not ours.
@@ -117,14 +154,6 @@ pub struct Account {
     pub admin: bool,
     /// Seconds since 1970.
     pub created: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Alias {
-    pub address: Address,
-    pub targets: Vec<Address>,
-    /// Whether the box itself keeps it (RFC 2142 names), so that it cannot be removed.
-    pub required: bool,
 }
 
 /// What the server-first-message of a SCRAM exchange carries.
@@ -181,7 +210,7 @@ pub struct Restored {
     /// When it had been removed.
     pub removed: u64,
     /// The aliases that lead to it again.
-    pub aliases: Vec<Address>,
+    pub aliases: Vec<AliasName>,
 }
 
 /// What a quota holds for.

@@ -19,6 +19,10 @@ crate::door! { base::Role::Filter;
     } -> Verdict, from [Mta];
     /// Signs a message (the body) for its From domain. `headers` come first in the sent message.
     Sign { domain: Domain } -> Signed, from [Mta];
+    /// Seals a message that is passed on with the domain's key (RFC 8617). The body is the message as it goes out; where
+    /// it differs from what came in, the message as it came in stands before it, in `as_received` octets. The fields come
+    /// first in the sent message; there are none where the chain may not be continued.
+    Seal { domain: Domain, as_received: u64 } -> Signed, from [Mta];
     /// Learns from a message (the body) that its reader moved into or out of Junk.
     Learn { account: Address, spam: bool } -> (), from [Mailbox];
     /// Makes the keys of domains that have none; says which were new.
@@ -130,6 +134,12 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
     /// Header fields to put before the message (Authentication-Results, the score), each ending in CRLF.
     pub headers: String,
+    /// The author, when it is shown that the message is from the domain in From.
+    #[serde(default)]
+    pub author: Option<Address>,
+    /// Whether the domain in From asks to refuse or put aside what is not shown to be from it.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,7 +167,7 @@ pub enum Action {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
-    /// DKIM-Signature fields, each ending in CRLF.
+    /// DKIM-Signature or ARC fields, each ending in CRLF.
     pub headers: String,
 }
 

@@ -25,6 +25,10 @@ crate::door! { base::Role::Mta;
     QueueShow { id: String } -> Queued, from [];
     /// Does something to messages of the queue; tells their names.
     ChangeQueue { which: Which, change: QueueChange } -> Vec<String>, from [];
+    /// The posts to lists that wait for a moderator, the oldest first.
+    HeldPosts {} -> Vec<HeldPost>, from [];
+    /// Lets a held post out to the list's members, or drops it.
+    DecidePost { id: String, approve: bool } -> (), from [];
     /// What became of the messages in whose sender, recipients, subject, Message-ID, queue name, client or time every
     /// word stands, in any case: the latest first, `limit` at most (100 whatever is asked). Times in seconds since 1970.
     Trace { words: Vec<String>, since: Option<u64>, until: Option<u64>, limit: u32 } -> Vec<Traced>, from [];
@@ -99,6 +103,20 @@ pub struct Brake {
     pub until: u64,
     /// `more than 300 messages within an hour`.
     pub why: String,
+}
+
+/// A post that waits for a moderator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldPost {
+    pub id: String,
+    pub list: Address,
+    /// From the header.
+    pub from: String,
+    pub subject: String,
+    /// Who is shown to have written it.
+    pub author: Option<Address>,
+    /// Seconds since 1970.
+    pub at: u64,
 }
 
 /// How a message came into the MTA's hands.

@@ -169,7 +169,7 @@ impl Sender {
 
     async fn send_needing(&self, to: &str, needs: Needs) -> Outcome {
         let (ann, to) = (Address::parse("ann@example.org").unwrap(), Address::parse(to).unwrap());
-        let recipients = [To { address: to.clone(), notify: Default::default(), original: None }];
+        let recipients = [To::new(to.clone())];
         let wish = ReportWish::default();
         let it = Transaction {
             sender: Some(&ann),

@@ -115,31 +115,6 @@ async fn what_a_reader_moves_to_junk_is_known_next_time() {
     assert!(after.score > before, "{before} became {after:?}");
 }
 
-#[tokio::test]
-async fn a_report_is_taken_told_and_in_the_backup_and_other_mail_is_not_a_report() {
-    let (_dir, client) = running().await;
-    let take = TakeReport { authenticated: true };
-    let refused = client.ask_with_body(&take, LETTER).await.unwrap_err();
-    assert!(matches!(&refused, wire::WireError::Refused(it) if it.kind == Kind::Invalid), "{refused}");
-    let xml = "<feedback><report_metadata><org_name>peer.org</org_name><report_id>1</report_id><date_range>\
-        <begin>1795132800</begin><end>1795219199</end></date_range></report_metadata><policy_published>\
-        <domain>example.org</domain><p>none</p></policy_published><record><row><source_ip>192.0.2.25</source_ip>\
-        <count>12</count><policy_evaluated><disposition>none</disposition><dkim>pass</dkim><spf>fail</spf>\
-        </policy_evaluated></row><identifiers><header_from>example.org</header_from></identifiers></record></feedback>";
-    let message = format!("Subject: report\r\nContent-Type: application/xml\r\n\r\n{xml}\r\n");
-    let (taken, _) = client.ask_with_body(&take, message.as_bytes()).await.unwrap();
-    assert_eq!((taken.good, taken.bad), (12, 0));
-    assert_eq!(client.ask(&Reports {}).await.unwrap(), [taken.clone()]);
-    let detail = client.ask(&ReportShow { id: taken.id }).await.unwrap();
-    assert!(detail.sources[0].dkim && !detail.sources[0].spf);
-    let own = vec!["192.0.2.25".parse().unwrap()];
-    let evidence = DmarcEvidence { domain: domain("example.org"), own, since: 1_795_000_000 };
-    assert_eq!(client.ask(&evidence).await.unwrap().own_aligned, 12);
-    let copy = client.ask(&TakeSnapshot {}).await.unwrap().file.with_file_name("reports.db.snapshot");
-    let copied = rusqlite::Connection::open(copy).unwrap();
-    assert_eq!(copied.query_row("SELECT count(*) FROM report", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
-}
-
 /// Has Debian's dkimpy look at a message, with the public key at hand instead of the DNS. Gives what it says.
 fn dkimpy(folder: &std::path::Path, message: &str, key: &str) -> Option<String> {
     let program = "
@@ -197,4 +172,29 @@ async fn a_message_that_is_passed_on_is_sealed_so_that_dkimpy_believes_it() {
     // The keys of this chain cannot be had here (the resolver is broken): it is not marked as broken for that.
     let next = client.ask_with_body(&seal, sealed.as_bytes()).await.unwrap().0.headers;
     assert_eq!(next, "");
+}
+
+#[tokio::test]
+async fn a_report_is_taken_told_and_in_the_backup_and_other_mail_is_not_a_report() {
+    let (_dir, client) = running().await;
+    let take = TakeReport { authenticated: true };
+    let refused = client.ask_with_body(&take, LETTER).await.unwrap_err();
+    assert!(matches!(&refused, wire::WireError::Refused(it) if it.kind == Kind::Invalid), "{refused}");
+    let xml = "<feedback><report_metadata><org_name>peer.org</org_name><report_id>1</report_id><date_range>\
+        <begin>1795132800</begin><end>1795219199</end></date_range></report_metadata><policy_published>\
+        <domain>example.org</domain><p>none</p></policy_published><record><row><source_ip>192.0.2.25</source_ip>\
+        <count>12</count><policy_evaluated><disposition>none</disposition><dkim>pass</dkim><spf>fail</spf>\
+        </policy_evaluated></row><identifiers><header_from>example.org</header_from></identifiers></record></feedback>";
+    let message = format!("Subject: report\r\nContent-Type: application/xml\r\n\r\n{xml}\r\n");
+    let (taken, _) = client.ask_with_body(&take, message.as_bytes()).await.unwrap();
+    assert_eq!((taken.good, taken.bad), (12, 0));
+    assert_eq!(client.ask(&Reports {}).await.unwrap(), [taken.clone()]);
+    let detail = client.ask(&ReportShow { id: taken.id }).await.unwrap();
+    assert!(detail.sources[0].dkim && !detail.sources[0].spf);
+    let own = vec!["192.0.2.25".parse().unwrap()];
+    let evidence = DmarcEvidence { domain: domain("example.org"), own, since: 1_795_000_000 };
+    assert_eq!(client.ask(&evidence).await.unwrap().own_aligned, 12);
+    let copy = client.ask(&TakeSnapshot {}).await.unwrap().file.with_file_name("reports.db.snapshot");
+    let copied = rusqlite::Connection::open(copy).unwrap();
+    assert_eq!(copied.query_row("SELECT count(*) FROM report", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
 }

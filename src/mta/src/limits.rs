@@ -242,14 +242,6 @@ pub const STS_DOMAINS: usize = 10_000;
 pub const TLS_RESULTS: u64 = 50_000;
 /// Days for which results that nobody fetched are kept; reports may be a day late (RFC 8460 §4.1).
 pub const TLS_RESULT_DAYS: i64 = 7;
-/// How long after midnight (UTC) reports are sent, and how often the clock is looked at. RFC 8460 §4.1 asks for a day's
-/// reports after its end, and not by everybody at midnight.
-pub const TLS_REPORTS_AFTER: u64 = 3 * 3_600;
-pub const TLS_REPORTS_LOOK: Duration = Duration::from_secs(10);
-/// Places that one domain's report is sent to.
-pub const TLS_REPORT_TARGETS: usize = 4;
-/// A report by HTTPS, from the connection to the answer's first line.
-pub const TLS_REPORT_POSTED_WITHIN: Duration = Duration::from_secs(30);
 
 // --- Forwarding ------------------------------------------------------------------------------------------------------
 
@@ -287,3 +279,11 @@ pub const CALLOUT_FRESH: Duration = Duration::from_secs(600);
 pub const CALLOUT_KEPT: Duration = Duration::from_secs(31 * 86_400);
 /// Recipients remembered, some 60 octets each.
 pub const CALLOUT_ADDRESSES: usize = 10_000;
+/// How long after midnight (UTC) reports are sent, and how often the clock is looked at. RFC 8460 §4.1 asks for a day's
+/// reports after its end, and not by everybody at midnight.
+pub const TLS_REPORTS_AFTER: u64 = 3 * 3_600;
+pub const TLS_REPORTS_LOOK: Duration = Duration::from_secs(10);
+/// Places that one domain's report is sent to.
+pub const TLS_REPORT_TARGETS: usize = 4;
+/// A report by HTTPS, from the connection to the answer's first line.
+pub const TLS_REPORT_POSTED_WITHIN: Duration = Duration::from_secs(30);

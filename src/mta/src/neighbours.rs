@@ -93,12 +93,6 @@ impl Neighbours {
         self.client.ask_with_body(question, message).await.map(|(verdict, _)| verdict)
     }
 
-    /// Gives the filter a report of another server about our mail.
-    pub async fn take_report(&self, authenticated: bool, message: &Message) -> Result<TakenReport, WireError> {
-        let bytes = message.clone().into_bytes();
-        Ok(self.client.ask_with_body(&TakeReport { authenticated }, &bytes).await?.0)
-    }
-
     /// A list by any of its addresses; `None` when there is none.
     pub async fn list_of(&self, address: &Address) -> Result<Option<MailingList>, WireError> {
         match self.client.ask(&ListOf { address: address.clone() }).await {
@@ -132,6 +126,12 @@ impl Neighbours {
         bytes.extend_from_slice(&message.body);
         let ask = Seal { domain: domain.clone(), as_received: received.len() as u64 };
         Ok(self.client.ask_with_body(&ask, &bytes).await?.0.headers)
+    }
+
+    /// Gives the filter a report of another server about our mail.
+    pub async fn take_report(&self, authenticated: bool, message: &Message) -> Result<TakenReport, WireError> {
+        let bytes = message.clone().into_bytes();
+        Ok(self.client.ask_with_body(&TakeReport { authenticated }, &bytes).await?.0)
     }
 
     /// The signature fields for a message from `domain`.

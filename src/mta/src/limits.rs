@@ -220,6 +220,9 @@ pub const TLS_REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 pub const TLS_DOUBT: Duration = Duration::from_secs(86_400);
 /// How often the name of the own IPv6 address is looked at.
 pub const IPV6_LOOK: Duration = Duration::from_secs(3_600);
+/// How long after the start the first look is. At set-up the box's zone is not served yet, and a resolver that is asked for
+/// it then remembers for a minute that nobody answered: just when the certificate's names are looked up.
+pub const IPV6_FIRST_LOOK: Duration = Duration::from_secs(180);
 /// How long the relays are remembered before the directory is asked again.
 pub const RELAYS_FRESH: Duration = Duration::from_secs(30);
 

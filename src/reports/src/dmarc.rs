@@ -48,6 +48,8 @@ pub struct Policy {
     pub sp: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pct: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fo: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,12 +236,17 @@ pub mod tests {
     }
 
     #[test]
+    fn the_rows_of_a_report_read_back_from_json() {
+        let report = Aggregate::parse(GOOGLE.as_bytes()).unwrap();
+        let json = serde_json::to_string(&report.records).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Record>>(&json).unwrap(), report.records);
+    }
+
+    #[test]
     fn what_is_written_reads_back_the_same() {
         let report = Aggregate::parse(GOOGLE.as_bytes()).unwrap();
         let xml = report.to_xml().unwrap();
         assert_eq!(Aggregate::parse(xml.as_bytes()).unwrap(), report, "{xml}");
-        let json = serde_json::to_string(&report.records).unwrap();
-        assert_eq!(serde_json::from_str::<Vec<Record>>(&json).unwrap(), report.records);
         assert_eq!(
             report.file_name("box.example.net", "xml.gz"),
             "box.example.net!example.org!1795132800!1795219199.xml.gz"

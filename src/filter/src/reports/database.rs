@@ -198,7 +198,7 @@ impl Database {
                 if transaction.execute(again, params![day, domain, record, messages])? > 0 {
                     continue;
                 }
-                let record = if rows < limits::NOTED_ROWS { record } else { text(&super::notes::together())? };
+                let record = if rows < limits::NOTED_ROWS { record } else { text(&super::notes::together(&domain))? };
                 let insert = "INSERT INTO noted VALUES (?1, ?2, ?3, ?4) ON CONFLICT (day, domain, record)
                     DO UPDATE SET messages = messages + excluded.messages";
                 transaction.execute(insert, params![day, domain, record, messages])?;

@@ -1,7 +1,7 @@
 //! How strangers' mail came out, for the domains that ask to be told: in memory for some seconds, then on the disk.
 
 use crate::limits;
-use mail_auth::dmarc::{self, DmarcRecord, Policy as Wish};
+use mail_auth::dmarc::{self, DmarcRecord, FailureOptions, Policy as Wish};
 use mail_auth::{DkimOutput, DkimResult, DmarcOutput, DmarcResult, MessageAuthenticator, SpfOutput, SpfResult};
 use reports::dmarc::{AuthResults, Dkim, Evaluated, Identifiers, Policy, Reason, Record, Row, Spf};
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,18 @@ fn published(domain: String, record: &DmarcRecord) -> Policy {
         p: record.p.to_string(),
         sp: Some(record.sp.to_string()),
         pct: Some("100".to_owned()),
+        fo: Some(failures(&record.fo).to_owned()),
+    }
+}
+
+/// The words of RFC 7489 §6.3, `fo`.
+fn failures(wish: &FailureOptions) -> &'static str {
+    match wish {
+        FailureOptions::All => "0",
+        FailureOptions::Any => "1",
+        FailureOptions::Dkim => "d",
+        FailureOptions::Spf => "s",
+        FailureOptions::DkimSpf => "d:s",
     }
 }
 
@@ -133,8 +145,8 @@ fn dkim_word(result: &DkimResult) -> &'static str {
     }
 }
 
-/// What rows beyond the bound are counted as. Appendix C wants an address in every row.
-pub fn together() -> Record {
+/// What rows beyond the bound are counted as. Appendix C wants an address and a result in every row.
+pub fn together(domain: &str) -> Record {
     let comment = "more sources than are told one by one".to_owned();
     let row = Row {
         source_ip: "0.0.0.0".to_owned(),
@@ -146,7 +158,12 @@ pub fn together() -> Record {
         },
         ..Row::default()
     };
-    Record { row, ..Record::default() }
+    let spf = Spf { domain: domain.to_owned(), scope: Some("mfrom".to_owned()), result: "none".to_owned() };
+    Record {
+        row,
+        identifiers: Identifiers { envelope_from: Some(String::new()), header_from: domain.to_owned() },
+        auth_results: AuthResults { dkim: Vec::new(), spf: vec![spf] },
+    }
 }
 
 /// What was done with a message because of its domain's policy, and why not more.
@@ -188,7 +205,7 @@ impl Notes {
         noted.policy = asked.asking.clone();
         let Ok(mut row) = serde_json::to_string(&record) else { return };
         if noted.rows.len() >= limits::NOTED_ROWS && !noted.rows.contains_key(&row) {
-            row = serde_json::to_string(&together()).unwrap_or_default();
+            row = serde_json::to_string(&together(asked.domain())).unwrap_or_default();
         }
         *noted.rows.entry(row).or_default() += 1;
     }
@@ -203,11 +220,19 @@ impl Notes {
 }
 
 #[cfg(test)]
+use mail_auth::dns::TxtRecordParser;
+
+#[cfg(test)]
 impl Asked {
-    /// A message of `author` at a domain that asks for reports at `to`.
+    pub fn published(&self) -> &Policy {
+        &self.asking.published
+    }
+
+    /// A message of a domain that asks for reports at `to`.
     pub fn example(domain: &str, to: &[(&str, usize)], client: &str, aligned: bool) -> Self {
         let word = if aligned { "pass" } else { "fail" }.to_owned();
-        let published = Policy { domain: domain.into(), p: "reject".into(), ..Policy::default() };
+        let record = DmarcRecord::parse(b"v=DMARC1; p=reject; fo=d; rua=mailto:rua@peer.example").unwrap();
+        let published = published(domain.to_owned(), &record);
         let evaluated = Evaluated { dkim: word.clone(), spf: word.clone(), ..Evaluated::default() };
         let spf = Spf { domain: domain.into(), scope: Some("mfrom".into()), result: word };
         Self {

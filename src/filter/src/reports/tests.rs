@@ -89,6 +89,18 @@ fn tls_reports_are_told_with_what_failed() {
     assert_eq!(reports.evidence(&domain("example.org"), &[], 0).unwrap(), Evidence::default());
 }
 
+/// Has xmllint judge a report by what RFC 7489 appendix C says of its form.
+fn assert_valid(report: &reports::dmarc::Aggregate) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report.xml");
+    std::fs::write(&file, report.to_xml().unwrap()).unwrap();
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../reports/tests/dmarc.xsd");
+    let judged = std::process::Command::new("xmllint").args(["--noout", "--schema", schema]).arg(&file).output();
+    let judged = judged.expect("libxml2-utils is installed");
+    let words = String::from_utf8_lossy(&judged.stderr).into_owned();
+    assert!(judged.status.success(), "{words}\n{}", report.to_xml().unwrap());
+}
+
 /// An MTA that takes or refuses what is sent.
 #[derive(Default)]
 struct Mta {
@@ -161,6 +173,7 @@ async fn a_domain_that_asks_gets_one_report_for_each_day_whatever_happens_in_bet
     assert_eq!(sent.len(), 1, "the other address takes no more than 100 octets");
     assert_eq!(sent[0].0, "postmaster@example.org rua@peer.example");
     let Report::Dmarc(report) = reports::read(&sent[0].1).unwrap() else { panic!("not a DMARC report") };
+    assert_valid(&report);
     let rows: Vec<_> =
         report.records.iter().map(|it| (it.row.count, it.row.policy_evaluated.disposition.as_str())).collect();
     assert_eq!(rows.len(), 2);
@@ -204,5 +217,11 @@ fn a_flood_of_sources_is_counted_together() {
     let (_, records) = reports.database().noted(TODAY, "peer.example").unwrap().unwrap();
     assert!(records.len() <= limits::NOTED_ROWS + 1, "{}", records.len());
     assert!(records.iter().any(|it| it.row.source_ip == "0.0.0.0"));
+    assert_valid(&reports::dmarc::Aggregate {
+        version: Some("1.0".into()),
+        report_metadata: reports::dmarc::Metadata::default(),
+        policy_published: Asked::example("peer.example", &[], "192.0.2.1", true).published().clone(),
+        records: records.clone(),
+    });
     assert_eq!(records.iter().map(|it| it.row.count).sum::<u64>(), (limits::NOTED_ROWS + 50) as u64);
 }

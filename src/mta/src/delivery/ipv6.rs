@@ -20,6 +20,7 @@ impl Gate {
     /// Looks again and again. Without an IPv6 address of its own the gate stays closed.
     pub async fn watch<N: Names>(self, names: Arc<N>, own: Option<Ipv6Addr>, hostname: Domain) {
         let Some(own) = own else { return };
+        tokio::time::sleep(limits::IPV6_FIRST_LOOK).await;
         loop {
             self.look(names.as_ref(), own, &hostname).await;
             tokio::time::sleep(limits::IPV6_LOOK).await;

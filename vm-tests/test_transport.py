@@ -69,7 +69,7 @@ def promises(world):
         world.names.record(name, kind)
     world.peer.run("postconf", "smtpd_tls_security_level=may")
     world.peer.run("postfix", "reload")
-    world.peer.run("sh", "-c", "pkill -f sts-server.py || true")
+    world.peer.run("sh", "-c", "pkill -f [s]ts-server.py || true")
     settle()
 
 

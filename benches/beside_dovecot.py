@@ -482,8 +482,8 @@ def held(bench, server, users, count):
         client.wait(timeout=60)
 
 
-def table(rows):
-    print("| what | Mailstead | Dovecot | times as good |\n| --- | --- | --- | --- |")
+def table(rows, beside="Dovecot"):
+    print(f"| what | Mailstead | {beside} | times as good |\n| --- | --- | --- | --- |")
     for what, unit, values, ratios in rows:
         shown = [f"{value:.0f} {unit}" if value >= 100 else f"{value:.2f} {unit}" for value in values]
         ratio = f"{ratios[0]:.1f}" if ratios and ratios[0] else "–"

@@ -1,6 +1,7 @@
 //! What was acknowledged is there, whatever dies when.
 
-use crate::house::{Client, House, Table, eventually, quick};
+use crate::house::{Client, House, Table, address, eventually, quick};
+use crate::peer::Peer;
 use base::{Paths, Role};
 use mta::Schedule;
 use std::process::{Child, Command};
@@ -73,12 +74,12 @@ async fn no_acknowledged_message_is_lost_when_the_process_is_killed() {
     let house = House::empty().await;
     house.slow.store(true, Ordering::Relaxed);
     let mut acknowledged = Vec::new();
-    for round in 0..3 {
+    for round in 0..kills(3) {
         let mut process = start(&house);
         house.await_sockets(&[(Role::Mta, "mta")]).await;
         let names = [format!("a{round}"), format!("b{round}"), format!("c{round}")];
         let kill = async {
-            tokio::time::sleep(Duration::from_millis(700 + 130 * round)).await;
+            tokio::time::sleep(Duration::from_millis(rand::random_range(500..1_000))).await;
             process.kill();
         };
         let (a, b, c, ()) =
@@ -93,4 +94,56 @@ async fn no_acknowledged_message_is_lost_when_the_process_is_killed() {
         acknowledged.iter().all(|subject| all.contains(subject))
     };
     eventually(|| arrived("bob@example.org") && arrived("slow@example.org")).await;
+}
+
+/// How often the process is killed; more with KILLS=100.
+fn kills(usual: u32) -> u32 {
+    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// Hands in mail for elsewhere, as fast as it is taken, until the process dies; gives what was acknowledged.
+async fn hand_in(house: &House, name: &str) -> Vec<String> {
+    let client = wire::Client::new(house.paths.clone());
+    let mut acknowledged = Vec::new();
+    for number in 0.. {
+        let subject = format!("Subject: {name}-{number}.");
+        let send = wire::mta::Send { from: address("ann@example.org"), to: address("joe@example.net") };
+        let message = format!("From: ann@example.org\r\nTo: joe@example.net\r\n{subject}\r\n\r\nhi\r\n");
+        match client.ask_with_body(&send, message.as_bytes()).await {
+            Ok(_) => acknowledged.push(subject),
+            Err(_) => break,
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_mail_on_its_way_out_is_lost_however_often_the_process_is_killed() {
+    let house = House::empty().await;
+    let peer = Peer::start(house.remote_port).await;
+    let mut acknowledged = Vec::new();
+    let rounds = kills(4);
+    for round in 0..rounds {
+        let mut process = start(&house);
+        house.await_sockets(&[(Role::Mta, "mta")]).await;
+        let (first, second) = (format!("a{round}"), format!("b{round}"));
+        let kill = async {
+            tokio::time::sleep(Duration::from_millis(rand::random_range(50..400))).await;
+            process.kill();
+        };
+        let (a, b, ()) = tokio::join!(hand_in(&house, &first), hand_in(&house, &second), kill);
+        acknowledged.extend([a, b].concat());
+    }
+    assert!(acknowledged.len() > 4 * rounds as usize, "only {} messages were acknowledged", acknowledged.len());
+    let _process = start(&house);
+    let arrived = || {
+        let all = peer.subjects();
+        acknowledged.iter().all(|subject| all.contains(subject))
+    };
+    eventually(arrived).await;
+    house.await_empty_queue().await;
+    // A delivery whose end was not written down yet is made again: no more than were under way at each kill.
+    let (transactions, distinct) = (peer.transactions(), peer.subjects().len());
+    eprintln!("{} acknowledged, {} delivered, {} of them twice", acknowledged.len(), distinct, transactions - distinct);
+    assert!(transactions - distinct <= 10 * rounds as usize, "{transactions} deliveries of {distinct} messages");
 }

@@ -1,6 +1,7 @@
 //! Another mail server, as simple as can be.
 
 use crate::house::{House, Io, eventually, read_message};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -92,6 +93,15 @@ impl Peer {
         let at = heard.iter().position(|command| command.starts_with(&format!("RCPT TO:<{recipient}>"))).unwrap();
         let mail = heard[..at].iter().rev().find(|command| command.starts_with("MAIL FROM:<")).unwrap();
         mail.trim_start_matches("MAIL FROM:<").split('>').next().unwrap().to_owned()
+    }
+
+    /// The Subject lines of all that it got, each once.
+    pub fn subjects(&self) -> BTreeSet<String> {
+        let got = self.got.lock().unwrap();
+        got.iter()
+            .flat_map(|(_, message)| message.lines().find(|line| line.starts_with("Subject:")))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn find(&self, recipient: &str) -> Option<String> {

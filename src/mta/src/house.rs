@@ -95,5 +95,5 @@ impl House {
 /// Octets that may still be written where `folder` lies.
 fn free(folder: &std::path::Path) -> std::io::Result<u64> {
     let disk = nix::sys::statvfs::statvfs(folder)?;
-    Ok(u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())))
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }

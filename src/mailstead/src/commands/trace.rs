@@ -43,7 +43,7 @@ impl Trace {
             output::json(&found.iter().map(Told::of).collect::<Vec<_>>())?;
         } else {
             // The latest last, where a terminal leaves the eye.
-            found.iter().rev().for_each(|it| tell(it));
+            found.iter().rev().for_each(tell);
             if found.is_empty() {
                 say!("No message of the last 90 days fits.");
             }

@@ -29,7 +29,7 @@ pub fn settle(entry: &Entry, outcomes: &[(Address, Outcome)], schedule: &Schedul
             Outcome::Delivered(delivery) => {
                 recipient.state = State::Delivered;
                 let wanted = recipient.notify.success && !delivery.reports;
-                wanted.then(|| (if recipient.local { Kind::Delivered } else { Kind::Relayed }, None, false))
+                wanted.then_some((if recipient.local { Kind::Delivered } else { Kind::Relayed }, None, false))
             }
             Outcome::Failed(trouble) => {
                 recipient.state = State::Failed;

@@ -47,6 +47,7 @@ print(json.dumps([name.decode() for name in found]))
 
 def test_every_acknowledged_message_is_in_the_mailbox_whatever_is_killed(world, disposable):
     owner = disposable
+    mail.make_known(world, owner, "friend@example.org")
     world.laptop.write("/root/stream.py", STREAM)
     world.laptop.write(
         "/root/job", json.dumps({"server": owner.hostname, "to": owner.email, "seconds": 14})

@@ -33,13 +33,18 @@ pub fn decide(known: &Known, it: &Candidate<'_>, now: u64) -> Option<u64> {
 fn ask(known: &Known, it: &Candidate<'_>, now: u64) -> Asked<Option<u64>> {
     let network = network::pool(it.client);
     let seen = known.is_network_known(network, now)?;
+    // Mail that is poor itself speaks for nobody, even where it is taken because its sender is known.
+    let mut speaks_for_it = it.score < limits::GREY_SCORE;
     if !seen && looks_odd(it) && !is_known(known, it)? {
         let sender = it.sender.map(ToString::to_string).unwrap_or_default().to_lowercase();
-        if let Grey::Wait(seconds) = known.grey(network, &sender, it.recipient, now)? {
-            return Ok(Some(seconds));
+        match known.grey(network, &sender, it.recipient, now)? {
+            Grey::Wait(seconds) => return Ok(Some(seconds)),
+            Grey::Passed => speaks_for_it = true,
         }
     }
-    known.network_sent(network, now)?;
+    if speaks_for_it {
+        known.network_sent(network, now)?;
+    }
     Ok(None)
 }
 
@@ -126,5 +131,18 @@ mod tests {
         let (_dir, known) = store();
         known.connection().execute_batch("DROP TABLE grey").unwrap();
         assert!(!waits(&known, |_| (), NOW));
+    }
+
+    #[test]
+    fn poor_mail_of_somebody_known_does_not_make_its_network_known() {
+        let (_dir, known) = store();
+        let poor = |it: &mut Candidate<'_>| it.score = limits::GREY_SCORE;
+        known.wrote_to(&address("ann@example.org"), &[address("joe@example.net")], NOW).unwrap();
+        assert!(!waits(&known, poor, NOW));
+        let stranger = |it: &mut Candidate<'_>| {
+            it.score = limits::GREY_SCORE;
+            it.sender = None;
+        };
+        assert!(waits(&known, stranger, NOW));
     }
 }

@@ -108,9 +108,10 @@ impl Known {
         self.connection().prepare_cached(sql)?.exists(params![network.to_string(), since])
     }
 
-    /// Notes that mail from this network was taken.
+    /// Notes that mail from this network was taken; writes once a day at most.
     pub fn network_sent(&self, network: IpAddr, now: u64) -> Asked<()> {
-        let sql = "INSERT OR REPLACE INTO network (network, last) VALUES (?1, ?2)";
+        let sql = "INSERT INTO network (network, last) VALUES (?1, ?2)
+                   ON CONFLICT (network) DO UPDATE SET last = ?2 WHERE last < ?2 - 86400";
         self.connection().prepare_cached(sql)?.execute(params![network.to_string(), now.cast_signed()]).map(drop)
     }
 

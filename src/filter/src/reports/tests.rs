@@ -52,7 +52,7 @@ fn a_report_is_kept_once_and_only_about_our_own_domains() {
         Err(TakeError::Foreign(_))
     ));
     assert!(matches!(reports.take(b"Subject: hi\r\n\r\nhello", &own, true, NOW), Err(TakeError::Report(_))));
-    assert_eq!(reports.list().unwrap(), [taken.clone()]);
+    assert_eq!(reports.list().unwrap(), std::slice::from_ref(&taken));
     assert_eq!(reports.show(taken.id).unwrap().unwrap().sources.len(), 3);
     // After more than a year it is gone.
     let later = NOW + (limits::REPORT_DAYS + 1) * DAY;

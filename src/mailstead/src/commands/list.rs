@@ -150,7 +150,7 @@ impl List {
                 match json {
                     true => output::json(&list)?,
                     false => say!(
-                        "{} is a list of {} members. To add some: mailstead list member add",
+                        "{0} is a list of {1} members. To add some: mailstead list member add {0} ADDRESS…",
                         list.address,
                         list.members
                     ),

@@ -98,7 +98,7 @@ pub fn judged(verdict: &Verdict) -> Judged {
     let reason = |it: &wire::filter::Reason| format!("{} {:+.1} ({})", it.rule, it.score, it.words);
     let results = verdict.headers.split_once("Authentication-Results:").map(|(_, rest)| {
         let end = rest.match_indices("\r\n").find(|(at, _)| !rest[at + 2..].starts_with([' ', '\t']));
-        rest[..end.map_or(rest.len(), |(at, _)| at)].replace("\r\n", "").trim().to_owned()
+        rest[..end.map_or(rest.len(), |(at, _)| at)].replace("\r\n", "").replace('\t', " ").trim().to_owned()
     });
     Judged {
         action: action.to_owned(),

@@ -187,4 +187,11 @@ mod tests {
             list(text.as_bytes());
         }
     }
+
+    #[test]
+    fn an_escape_that_escapes_nothing_ends_with_the_text() {
+        for text in ["@(\\", "\"\\", "a (b\\", "(\\"] {
+            list(text.as_bytes());
+        }
+    }
 }

@@ -105,6 +105,13 @@ impl<'a> Scanner<'a> {
         last
     }
 
+    /// The byte after a backslash, if there is one: a text may end there.
+    fn escaped(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
     fn comment(&mut self) -> Vec<u8> {
         let (mut depth, mut text) = (0u32, Vec::new());
         while let Some(byte) = self.peek() {
@@ -123,8 +130,7 @@ impl<'a> Scanner<'a> {
                     }
                 }
                 b'\\' => {
-                    text.extend(self.peek());
-                    self.at += 1;
+                    text.extend(self.escaped());
                     continue;
                 }
                 _ => {}
@@ -143,8 +149,7 @@ impl<'a> Scanner<'a> {
             match byte {
                 b'"' => break,
                 b'\\' => {
-                    text.extend(self.peek());
-                    self.at += 1;
+                    text.extend(self.escaped());
                 }
                 b'\r' | b'\n' => {}
                 byte => text.push(byte),

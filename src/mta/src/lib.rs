@@ -29,6 +29,7 @@ mod policy;
 mod proto;
 mod queue;
 mod rates;
+mod secret_file;
 mod server;
 mod session;
 mod snapshot;

@@ -13,8 +13,9 @@
 //! Invariant: only what this box has rewritten in the last [`limits::SRS_DAYS`] is undone, so the box is no relay.
 
 use crate::limits;
+use crate::secret_file;
 use aws_lc_rs::hmac;
-use base::{Address, Domain, durable};
+use base::{Address, Domain};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::io;
@@ -26,8 +27,6 @@ const ROUND: u64 = 1_024;
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// Digits of the hash; what libsrs2 makes.
 const HASH: usize = 4;
-/// Octets of a new key.
-const KEY: usize = 32;
 /// What may stand between the tag and the hash (libsrs2 writes one of them).
 const SEPARATORS: [char; 3] = ['=', '-', '+'];
 
@@ -51,19 +50,7 @@ pub struct Srs {
 impl Srs {
     /// Opens the key, or makes one on first use. It lies readable for the MTA alone.
     pub fn open(file: &Path) -> io::Result<Self> {
-        let secret = match std::fs::read(file) {
-            Ok(secret) if secret.len() >= KEY => secret,
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the key is too short")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(folder) = file.parent() {
-                    durable::create_dir_all(folder, 0o700)?;
-                }
-                let secret: [u8; KEY] = rand::random();
-                durable::write(file, &secret, 0o600)?;
-                secret.to_vec()
-            }
-            Err(error) => return Err(error),
-        };
+        let secret = secret_file::open(file)?;
         Ok(Self::with_key(&secret))
     }
 

@@ -3,15 +3,14 @@
 //! A token is an HMAC-SHA256 over its purpose and what it is about, cut to 80 bits and written in base32, so that nothing
 //! has to be kept to know it again. Case does not count: servers on the way may change it.
 
+use crate::secret_file;
 use aws_lc_rs::hmac;
-use base::durable;
 use std::io;
 use std::path::Path;
 
 const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// Digits of a token: 80 bits, beyond all guessing by mail.
 const LENGTH: usize = 16;
-const KEY: usize = 32;
 
 #[derive(Debug)]
 pub struct Tokens {
@@ -21,19 +20,7 @@ pub struct Tokens {
 impl Tokens {
     /// Opens the key, or makes one on first use. It lies readable for the MTA alone.
     pub fn open(file: &Path) -> io::Result<Self> {
-        let secret = match std::fs::read(file) {
-            Ok(secret) if secret.len() >= KEY => secret,
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the key is too short")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(folder) = file.parent() {
-                    durable::create_dir_all(folder, 0o700)?;
-                }
-                let secret: [u8; KEY] = rand::random();
-                durable::write(file, &secret, 0o600)?;
-                secret.to_vec()
-            }
-            Err(error) => return Err(error),
-        };
+        let secret = secret_file::open(file)?;
         Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &secret) })
     }
 

@@ -186,6 +186,9 @@ pub const EXCHANGERS: usize = 5;
 pub const ADDRESSES: usize = 8;
 /// A look-up in the DNS, through the box's own resolver, which has its own patience.
 pub const LOOKUP_WITHIN: Duration = Duration::from_secs(20);
+/// Characters of a reply that are kept in words, for the queue, the history and reports. A hundred lines of two kilobytes
+/// each may come; what a server has to say fits into three lines.
+pub const REPLY_KEPT: usize = 1_000;
 /// How much of the original's header a report returns.
 pub const RETURNED_HEADER: usize = 64 << 10;
 /// The largest message that a report returns whole, where its sender asked for that (RFC 3461 §4.3 leaves it to us).

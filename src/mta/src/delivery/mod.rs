@@ -21,6 +21,7 @@ pub mod tls;
 #[cfg(test)]
 mod tests;
 
+use crate::limits;
 use crate::proto::Reply;
 use base::Address;
 use client::To;
@@ -88,7 +89,8 @@ impl Trouble {
 impl Outcome {
     /// What a server's reply means for a recipient.
     pub fn of(reply: &Reply, server: &str) -> Self {
-        let words = format!("{server} said: {}", reply.words());
+        let said: String = reply.words().chars().take(limits::REPLY_KEPT).collect();
+        let words = format!("{server} said: {said}");
         if reply.is_success() {
             let (server, reply) = (Some(server.to_owned()), Some(reply.clone()));
             return Self::Delivered(Delivery { server, reply, words, ..Delivery::default() });

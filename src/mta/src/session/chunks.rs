@@ -68,19 +68,23 @@ impl Session {
         {
             return Some(refusal);
         }
-        let share = self.chunks.share.get_or_insert_with(|| self.house.memory.share());
-        let wanted = usize::try_from(so_far.saturating_add(octets)).unwrap_or(usize::MAX);
-        if !share.grow(wanted) {
-            return Some(replies::NO_MEMORY.reply());
-        }
         None
     }
 
-    /// Takes a piece of the chunk that is coming.
+    /// Takes a piece of the chunk that is coming. It counts when it is here: what is only announced must not keep
+    /// others' mail out.
     pub fn piece(&mut self, bytes: &[u8]) {
-        if self.chunks.coming.refusal.is_none() {
-            self.chunks.bytes.extend_from_slice(bytes);
+        if self.chunks.coming.refusal.is_some() {
+            return;
         }
+        let wanted = self.chunks.bytes.len() + bytes.len();
+        if self.chunks.share.get_or_insert_with(|| self.house.memory.share()).grow(wanted) {
+            self.chunks.bytes.extend_from_slice(bytes);
+            return;
+        }
+        let coming = std::mem::take(&mut self.chunks.coming);
+        self.forget();
+        self.chunks.coming = Coming { refusal: Some(replies::NO_MEMORY.reply()), ..coming };
     }
 
     /// The chunk is here.

@@ -66,7 +66,7 @@ impl Session {
             strict: verdict.strict,
             needs: self.needs(&envelope, &message),
             wish: &wish,
-            due: base::time::now_unix(),
+            due: self.house.now(),
         };
         self.pass_on(arrival, &origin, &passages, envelope, message).await
     }

@@ -66,10 +66,13 @@ impl Database {
             return Ok(Content::Row([message.head.as_slice(), &message.body].concat()));
         }
         let path = root.join("messages").join(id);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(FILE).open(path)?;
-        file.write_all(&message.head)?;
-        file.write_all(&message.body)?;
-        file.sync_all()?;
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(FILE).open(&path)?;
+        let written = file.write_all(&message.head).and_then(|()| file.write_all(&message.body));
+        if let Err(error) = written.and_then(|()| file.sync_all()) {
+            // A full disk, most likely; a piece of a message must not fill it further until the next start.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(Content::File)
     }
 
@@ -120,6 +123,13 @@ impl Database {
         if entry.bytes > limits::QUEUE_ROW as u64 {
             // What stays is cleared at the next start.
             let _ = fs::remove_file(self.folder.join(&entry.id));
+        }
+    }
+
+    /// Removes the file of a message that could not be added.
+    pub fn discard_unless_known(&self, id: &str) {
+        if matches!(self.number(id), Ok(None)) {
+            let _ = fs::remove_file(self.folder.join(id));
         }
     }
 

@@ -136,13 +136,18 @@ impl Queue {
     pub async fn add(&self, outgoing: Outgoing, message: Arc<Message>) -> Result<(), QueueError> {
         self.check_room(message.size() as u64)?;
         let entry = outgoing.entry(&message, self.clock.now());
-        let content = self.prepare(&entry.id, &message).await?;
+        let (id, content) = (entry.id.clone(), self.prepare(&entry.id, &message).await?);
         let files = matches!(content, database::Content::File);
         let act = move |database: &Database| {
             let number = database.insert(&entry, &content)?;
             Ok(vec![Changed::Is(number, entry.clone())])
         };
-        Ok(self.writer.change(files, Box::new(act)).await?)
+        let added = self.writer.change(files, Box::new(act)).await;
+        if files && added.is_err() {
+            // Whether its commit reached the disk all the same, only the database can tell.
+            self.reader().discard_unless_known(&id);
+        }
+        Ok(added?)
     }
 
     /// A large message is written and synced by its bringer, away from the event loop.

@@ -13,7 +13,7 @@ impl Queue {
     /// What waits, oldest first.
     pub async fn waiting(self: &Arc<Self>) -> io::Result<Vec<Waiting>> {
         let mut waiting = Vec::new();
-        for (_, entry) in self.meant(&Which::All, limits::QUEUE_SHOWN).await? {
+        for entry in self.meant(&Which::All, limits::QUEUE_SHOWN, |_, entry| entry).await? {
             let recipients = entry.recipients.iter().filter(|recipient| recipient.state == State::Waiting);
             waiting.extend(recipients.map(|recipient| Waiting {
                 id: entry.id.clone(),
@@ -63,7 +63,8 @@ impl Queue {
 
     /// Does something to messages; tells which they were.
     pub async fn change(self: &Arc<Self>, which: &Which, change: QueueChange) -> io::Result<Vec<String>> {
-        let meant = self.meant(which, usize::MAX).await?;
+        // Names alone: the entries of a large queue would not fit a small machine's memory.
+        let meant = self.meant(which, usize::MAX, |number, entry| (number, entry.id)).await?;
         let now = self.clock.now();
         if change == QueueChange::Retry {
             self.shared.book().end_rests();
@@ -83,17 +84,22 @@ impl Queue {
             self.writer.change(false, Box::new(act)).await?;
         }
         self.shared.changed.notify_one();
-        Ok(meant.into_iter().map(|(_, entry)| entry.id).collect())
+        Ok(meant.into_iter().map(|(_, id)| id).collect())
     }
 
-    /// The messages that are meant, oldest first.
-    pub(super) async fn meant(self: &Arc<Self>, which: &Which, most: usize) -> io::Result<Vec<(i64, Entry)>> {
+    /// What `keep` keeps of the messages that are meant, oldest first.
+    pub(super) async fn meant<T: Send + 'static>(
+        self: &Arc<Self>,
+        which: &Which,
+        most: usize,
+        keep: impl Fn(i64, Entry) -> T + Send + 'static,
+    ) -> io::Result<Vec<T>> {
         let (queue, which) = (Arc::clone(self), which.clone());
         blocking(move || {
             let mut found = Vec::new();
             queue.reader().each(|number, entry| {
                 if is_meant(&entry, &which) {
-                    found.push((number, entry));
+                    found.push(keep(number, entry));
                 }
                 found.len() < most
             })?;

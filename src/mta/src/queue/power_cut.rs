@@ -110,7 +110,7 @@ async fn check(tree: &Path, told: &Told, what: &str) {
 
 async fn contents(queue: &Arc<Queue>, what: &str) -> BTreeMap<String, Vec<u8>> {
     let mut there = BTreeMap::new();
-    for (number, entry) in queue.meant(&Which::All, usize::MAX).await.unwrap() {
+    for (number, entry) in queue.meant(&Which::All, usize::MAX, |number, entry| (number, entry)).await.unwrap() {
         let bytes = queue.message(number, &entry.id).await.unwrap_or_else(|why| panic!("{}: {why}: {what}", entry.id));
         there.insert(entry.id, bytes);
     }

@@ -70,6 +70,7 @@ pub fn passage(outcomes: &[(Address, Outcome)]) -> Passage {
         Outcome::Deferred(_) => false,
     };
     match () {
+        () if outcomes.is_empty() => Passage::Unclear,
         () if outcomes.iter().all(|(_, outcome)| blocked(outcome)) => Passage::Blocked,
         () if outcomes.iter().any(|(_, outcome)| answered(outcome)) => Passage::Open,
         () => Passage::Unclear,

@@ -76,6 +76,10 @@ service anvil {{
 }}
 service auth {{
   client_limit = 20000
+  # For Postfix, where it stands beside.
+  unix_listener {dir}/auth.sock {{
+    mode = 0666
+  }}
 }}
 service lmtp {{
   process_min_avail = 2

@@ -2,16 +2,21 @@
 
 In: smtp-source (of Postfix) sends over plain SMTP, many messages over each connection. Both have every message in a mailbox, synced, before it counts: the
 box before its 250, Postfix when its queue is empty again. The box also asks its filter about each; Postfix has none.
+With a hundred connections these come from five addresses, since both servers bound what one may hold.
+Submission: ten accounts, each over a connection of its own with STARTTLS and one login, into the queue, where it stays. The box
+also signs each message, twice.
 Out: both empty a queue of waiting messages into smtp-sink at 127.0.0.3:25, for one destination and for a thousand; the
 names come from an unbound of this run. The queue of 100,000 deferred messages is the box's alone.
 """
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
 import smtplib
 import sqlite3
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -57,6 +62,13 @@ bounce_queue_lifetime = 5d
 
 MASTER_CF = """
 {port} inet n - n - - smtpd
+{submission} inet n - n - - smtpd
+  -o smtpd_tls_security_level=encrypt
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_sasl_type=dovecot
+  -o smtpd_sasl_path={auth}
+  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
+  -o smtpd_data_restrictions=check_sender_access,static:hold
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -105,13 +117,15 @@ class Postfix:
 
     def __init__(self, folder, dovecot, port):
         self.dir, self.port, self.dovecot = folder, port, dovecot
+        self.submission = port + 1
         for part in ("etc", "spool", "data"):
             (folder / part).mkdir(parents=True)
         shutil.chown(folder / "data", "postfix", "postfix")
         folder.chmod(0o755)
         main = MAIN_CF.format(dir=folder, lmtp=dovecot.lmtp, tls=dovecot.dir)
         (folder / "etc/main.cf").write_text(main)
-        (folder / "etc/master.cf").write_text(MASTER_CF.format(port=f"127.0.0.1:{port}"))
+        (folder / "etc/master.cf").write_text(MASTER_CF.format(
+            port=f"127.0.0.1:{port}", submission=f"127.0.0.1:{self.submission}", auth=f"{dovecot.dir}/auth.sock"))
         for table in ("dynamicmaps.cf", "postfix-files"):
             if Path("/etc/postfix", table).exists():
                 shutil.copy(Path("/etc/postfix", table), folder / "etc" / table)
@@ -220,11 +234,58 @@ def body(octets):
     return head + "A line of text that is sixty-four octets long with its line end.\n" * max(1, (octets - len(head)) // 65)
 
 
-def source(port, connections, octets, count):
-    command = ["smtp-source", "-s", connections, "-l", octets, "-m", count, "-d", "-f", "eve@peer.test", "-t", USER, f"inet:127.0.0.1:{port}"]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600)
-    if done.returncode or "fatal" in done.stderr:
-        raise SystemExit(f"smtp-source: {done.stderr[-500:]}")
+def source(port, connections, octets, count, preload=None):
+    """Sends with smtp-source; no more than twenty connections from one address."""
+    groups = max(1, connections // 20)
+    command = ["smtp-source", "-s", connections // groups, "-l", octets, "-m", count // groups, "-d", "-f", "eve@peer.test", "-t", USER,
+               f"inet:127.0.0.1:{port}"]
+    running = []
+    for group in range(groups):
+        environment = {**os.environ, "LD_PRELOAD": str(preload), "FROM_ADDRESS": f"127.0.{group + 1}.1"} if groups > 1 else None
+        running.append(subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment))
+    for process in running:
+        _, words = process.communicate(timeout=600)
+        if process.returncode or "fatal" in words:
+            raise SystemExit(f"smtp-source: {words[-500:]}")
+
+
+def writer(port, hostname, ca, account, password, count, barrier):
+    """One account's program: logs in, waits for the others, sends."""
+    trust = ssl.create_default_context(cafile=ca)
+    with smtplib.SMTP("127.0.0.1", port) as link:
+        link._host = hostname  # what the certificate is for
+        link.starttls(context=trust)
+        link.login(account, password)
+        text = body(4_000).replace(USER, account)
+        barrier.wait()
+        for _ in range(count):
+            link.sendmail(account, ["bob@sink.test"], text)
+    barrier.wait()
+
+
+def submission(bench, ours, theirs, people, few):
+    ports = {ours.name: int(ours.endpoints["submission"].split(":")[1]), theirs.name: theirs.submission}
+    for account in people:
+        ours.command("user", "undo-window", account, "600")  # it stays in the queue
+    # An account may send 300 an hour.
+    each = min(80, few // len(people))
+
+    def rate(server):
+        barrier = multiprocessing.Barrier(len(people) + 1)
+        known = (ours.hostname, ours.ca)
+        writers = [multiprocessing.Process(target=writer, args=(ports[server.name], *known, account, ours.password, each, barrier)) for account in people]
+        for one in writers:
+            one.start()
+        barrier.wait(60)
+        began = time.monotonic()
+        barrier.wait(300)
+        took = time.monotonic() - began
+        for one in writers:
+            one.join()
+            if one.exitcode:
+                raise SystemExit(f"a writer failed at {server.name}")
+        return len(people) * each / took
+    bench.row(f"submission, 4 kB, {len(people)} connections", [ours, theirs], rate, "mail/s", faster_is="more")
 
 
 def resolver(work):
@@ -236,20 +297,22 @@ def resolver(work):
     return process
 
 
-def box(work, program, port):
+def box(work, program, port, people):
     options = ["--resolver", f"{RESOLVER}:53", "--remote-smtp-port", "25"]
-    return Box(work / "box", program, port, [], options)
+    return Box(work / "box", program, port, people, options)
 
 
 def inbound(bench, ours, theirs, few):
+    preload = bench.work / "from_address.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", preload, Path(__file__).parent / "from_address.c", "-ldl"], check=True)
     ports = {ours.name: ours.endpoints["smtp"].split(":")[1], theirs.name: theirs.port}
     for octets, label in ((1_000, "1 kB"), (4_000, "4 kB"), (100_000, "100 kB")):
-        for connections in (1, 10, 20):
+        for connections in (1, 10, 20, 100):
             count = few // (10 if octets > 50_000 else 1) // (4 if connections == 1 else 1)
 
             def rate(server, connections=connections, octets=octets, count=count):
                 began = time.monotonic()
-                source(ports[server.name], connections, octets, count)
+                source(ports[server.name], connections, octets, count, preload)
                 server.settle()
                 return count / (time.monotonic() - began)
             bench.row(f"in, {label}, {connections} connection{'s' if connections > 1 else ''}", [ours, theirs], rate, "mail/s", faster_is="more")
@@ -297,13 +360,15 @@ def run(program, few, deferred):
     work = Path(tempfile.mkdtemp(prefix="mailstead-bench-", dir="/var/tmp"))
     work.chmod(0o755)
     names = resolver(work)
-    ours = box(work, program, 21000)
+    people = [f"p{number}@example.org" for number in range(10)]
+    ours = box(work, program, 21000, people)
     theirs = dovecot = None
     try:
-        dovecot = Dovecot(work / "dovecot", ours, 21900, [])
+        dovecot = Dovecot(work / "dovecot", ours, 21900, people)
         theirs = Postfix(work / "postfix", dovecot, 21950)
         bench = Bench(work, None)
         inbound(bench, ours, theirs, few)
+        submission(bench, ours, theirs, people, few)
         outbound(bench, work, program, ours, theirs, few)
         if deferred:
             large_queue(bench, ours, deferred)

@@ -1,13 +1,16 @@
 """Aliases, mailing lists and backup domains: where mail goes that is for more than one mailbox."""
 
+import email
 import re
 import smtplib
+import urllib.parse
 
 import dkim
 import pytest
 from outside.box import eventually
 from outside.letters import letter, token
 from test_commands import mistake
+from test_panel import Browser
 from test_signatures import served_txt
 
 
@@ -53,6 +56,7 @@ def test_catch_alls_domain_aliases_and_aliases_for_a_while(box, bob):
 def test_a_list_lets_people_in_out_and_waits_for_its_moderator(box, friend, bob):
     box.run("list", "add", "club@demo.example", "--name", "The club", "--moderator", "ann@demo.example")
     box.run("list", "member", "add", "club@demo.example", "friend@peer.test", bob[0])
+    members = lambda: [member["address"] for member in box.json("list", "show", "club@demo.example")["members"]]
     subject = token()
     box.deliver(letter(subject), to="club@demo.example")
     copy = box.wait_for(subject, login=bob[0], password=bob[1])
@@ -71,9 +75,24 @@ def test_a_list_lets_people_in_out_and_waits_for_its_moderator(box, friend, bob)
     assert box.wait_for(stranger, login=bob[0], password=bob[1])
     assert box.json("list", "pending") == []
 
+    # RFC 8058: one click of the mail program is enough, and the signature covers both fields; a look changes nothing.
+    header = email.message_from_bytes(got.raw)
+    signed = re.sub(r"\s", "", header["DKIM-Signature"].partition("h=")[2].partition(";")[0]).lower().split(":")
+    assert {"list-unsubscribe", "list-unsubscribe-post"} <= set(signed)
+    assert header["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link = urllib.parse.urlsplit(re.search(r"<(https:[^>]+)>", header["List-Unsubscribe"]).group(1))
+    web, click = Browser(box), {"List-Unsubscribe": "One-Click"}
+    query = f"{link.path}?{link.query}"
+    assert web.ask("GET", query)[0] == 200 and len(members()) == 2
+    assert web.ask("POST", query[:-1] + "~", click)[0] == 200 and len(members()) == 2
+    status, _, page = web.ask("POST", query, click)
+    assert (status, members()) == (200, [bob[0]]) and "friend@peer.test gets no more mail" in page
+    assert web.ask("POST", query, click)[0] == 200
+    assert web.ask("GET", "/list/leave?list=club@demo.example")[0] == 404
+    box.run("list", "member", "add", "club@demo.example", "friend@peer.test")
+
     way_out = re.search(r"club\+unsubscribe-\w+@demo\.example", copy.decode()).group()
     box.deliver(letter(token()), to=way_out, sender="whoever@peer.test")
-    members = lambda: [member["address"] for member in box.json("list", "show", "club@demo.example")["members"]]
     eventually(lambda: members() == ["friend@peer.test"], words="bob's leaving")
     mistake(box.run("list", "member", "remove", "club@demo.example", bob[0], check=False), "no member")
     box.run("list", "remove", "club@demo.example")

@@ -1,5 +1,6 @@
 //! Where a box listens and whom it asks: the well-known ports on a live machine, high ports on loopback in a demo.
 
+use crate::address::Domain;
 use crate::config::BoxConfig;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -70,6 +71,14 @@ impl Endpoints {
             dns: listen(53, 8),
             resolver: demo.and_then(|demo| demo.resolver).unwrap_or(own_resolver),
             remote_smtp_port: demo.map_or(25, |demo| demo.remote_smtp_port),
+        }
+    }
+
+    /// The box's web server as others name it.
+    pub fn site(&self, hostname: &Domain) -> String {
+        match self.https.port {
+            443 => format!("https://{hostname}"),
+            port => format!("https://{hostname}:{port}"),
         }
     }
 }

@@ -26,7 +26,7 @@ const ED25519_SELECTOR: &str = "ms1e";
 
 /// The header fields that are signed, each also once more than it occurs where adding one would mislead a reader
 /// (RFC 6376 §5.4.1 and §8.15).
-const SIGNED: [&str; 19] = [
+const SIGNED: [&str; 20] = [
     "From",
     "From",
     "To",
@@ -45,7 +45,9 @@ const SIGNED: [&str; 19] = [
     "MIME-Version",
     "Content-Type",
     "Content-Transfer-Encoding",
+    // Both, or one click is not believed (RFC 8058 §4).
     "List-Unsubscribe",
+    "List-Unsubscribe-Post",
 ];
 
 /// The header fields that an ARC set covers (RFC 8617 §4.1.2). Not List-Unsubscribe: a list's seal is made once, and that

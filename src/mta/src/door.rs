@@ -6,6 +6,7 @@ use crate::forward;
 use crate::history;
 use crate::house::House;
 use crate::limits;
+use crate::list;
 use crate::message::trace::{From, Hop};
 use crate::message::{Message, submitted, with_crlf};
 use crate::queue::{Outgoing, new_id};
@@ -53,6 +54,11 @@ impl<N: Names> Serve for Door<N> {
             }
             Request::HeldPosts(ask) => ask.answer(self.held_posts().await?),
             Request::DecidePost(ask) => ask.answer(self.decide_post(&ask.id, ask.approve).await?),
+            Request::LeaveList(ask) => {
+                let left = list::leave_by_token(&self.house, &ask.list, &ask.token).await.map_err(|error| busy(&error))?;
+                let words = "this way out of the list is no good any more";
+                ask.answer(left.ok_or_else(|| Refusal::new(Kind::NotFound, words))?)
+            }
             Request::ChangeQueue(ask) => ask.answer(self.change_queue(&ask).await?),
             Request::TakeSnapshot(ask) => {
                 let folder = self.house.paths.queue();
@@ -90,7 +96,7 @@ impl<N: Names> Door<N> {
         let house = Arc::clone(&self.house);
         let posts = tokio::task::spawn_blocking(move || house.lists.held.all()).await;
         let posts = posts.map_err(Refusal::internal)?.map_err(Refusal::internal)?;
-        let shown = |post: crate::list::Post| HeldPost {
+        let shown = |post: list::Post| HeldPost {
             id: post.id,
             list: post.list,
             from: post.from,
@@ -103,8 +109,8 @@ impl<N: Names> Door<N> {
 
     async fn decide_post(&self, id: &str, approve: bool) -> Result<(), Refusal> {
         let done = match approve {
-            true => crate::list::approve(&self.house, id).await,
-            false => crate::list::reject(&self.house, id).await,
+            true => list::approve(&self.house, id).await,
+            false => list::reject(&self.house, id).await,
         };
         done.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {

@@ -40,6 +40,13 @@ pub fn replies(bytes: &[u8]) {
     }
 }
 
+/// Any octets as a bounce to a mailing list.
+pub fn bounces(bytes: &[u8]) {
+    if let Ok(message) = message::Message::received(bytes.to_vec()) {
+        let _ = list::has_failed(&message);
+    }
+}
+
 /// A message as it comes after DATA, in pieces, and as it comes by BDAT.
 pub fn messages(bytes: &[u8]) {
     let (mut reader, mut out) = (DotReader::default(), Vec::new());
@@ -80,6 +87,7 @@ impl Place {
         let house = House {
             paths: paths.clone(),
             hostname: Domain::parse("box.example.org").ok()?,
+            site: "https://box.example.org".to_owned(),
             home: home.clone(),
             neighbours: neighbours::Neighbours::new(
                 paths,
@@ -164,6 +172,7 @@ mod tests {
     async fn what_the_fuzz_targets_keep_is_answered() {
         kept("smtp_command").iter().for_each(|input| commands(input));
         kept("smtp_reply").iter().for_each(|input| replies(input));
+        kept("bounce").iter().for_each(|input| bounces(input));
         kept("smtp_message").iter().for_each(|input| messages(input));
         let dir = tempfile::tempdir().unwrap();
         // No neighbour answers, so nothing is taken, and everything is answered.

@@ -24,6 +24,8 @@ pub struct House {
     pub paths: Paths,
     /// The box's own name.
     pub hostname: Domain,
+    /// Where its web server is: `https://box.example.org`.
+    pub site: String,
     /// The owner's domain: whose postmaster a bare `<postmaster>` is, and who reports come from.
     pub home: Domain,
     pub neighbours: Neighbours,

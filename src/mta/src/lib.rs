@@ -113,6 +113,7 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
     let house = Arc::new(house::House {
         paths: paths.clone(),
         hostname: config.hostname.clone(),
+        site: endpoints.site(&config.hostname),
         home: home.clone(),
         neighbours: neighbours::Neighbours::new(&paths, srs, tokens),
         lists,

@@ -5,6 +5,7 @@
 //! unpacked (`limits`), and nothing in a report is believed to be more than its sender's word.
 
 pub mod dmarc;
+pub mod fuzz;
 pub mod limits;
 pub mod mail;
 pub mod tls;

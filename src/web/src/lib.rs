@@ -1,10 +1,11 @@
-//! The panel: the owner's login and the status page, behind nginx, on a Unix socket.
+//! The panel: the owner's login and the status page, behind nginx, on a Unix socket; and the way out of mailing lists.
 //!
-//! No page needs JavaScript and none runs any: the content policy forbids it. Only administrators get in.
+//! No page needs JavaScript and none runs any: the content policy forbids it. Only administrators get into the panel.
 
 mod attempts;
 mod error;
 mod limits;
+mod lists;
 mod pages;
 mod server;
 mod sessions;

@@ -11,11 +11,13 @@ use wire::status::{CheckResult, State};
 
 pub const STYLE: &str = include_str!("../../../assets/style.css");
 
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 6] = [
     ("page.html", include_str!("../../../templates/web/page.html")),
     ("login.html", include_str!("../../../templates/web/login.html")),
     ("status.html", include_str!("../../../templates/web/status.html")),
     ("message.html", include_str!("../../../templates/web/message.html")),
+    ("notice.html", include_str!("../../../templates/web/notice.html")),
+    ("leave_list.html", include_str!("../../../templates/web/leave_list.html")),
 ];
 
 #[derive(Debug)]
@@ -45,6 +47,18 @@ impl Pages {
     pub fn message(&self, title: &str, words: &str) -> Result<String, minijinja::Error> {
         let template = self.environment.get_template("message.html")?;
         template.render(context! { hostname => &self.hostname, refresh => 0, title, words })
+    }
+
+    /// The same for people who have nothing to do with the panel.
+    pub fn notice(&self, title: &str, words: &str) -> Result<String, minijinja::Error> {
+        let template = self.environment.get_template("notice.html")?;
+        template.render(context! { hostname => &self.hostname, refresh => 0, title, words })
+    }
+
+    /// The question whether somebody wants to leave a list.
+    pub fn leave_list(&self, list: &str) -> Result<String, minijinja::Error> {
+        let template = self.environment.get_template("leave_list.html")?;
+        template.render(context! { hostname => &self.hostname, refresh => 0, list })
     }
 
     pub fn status(

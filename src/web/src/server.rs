@@ -31,8 +31,8 @@ const POLICY: &str =
 
 pub struct Panel {
     paths: Paths,
-    pages: Pages,
-    client: wire::Client,
+    pub pages: Pages,
+    pub client: wire::Client,
     sessions: Mutex<Sessions>,
     attempts: Mutex<Attempts>,
 }
@@ -86,6 +86,7 @@ pub fn router(panel: Arc<Panel>) -> Router {
         .route("/admin/login", get(login_page).post(login))
         .route("/admin/logout", post(logout))
         .route("/admin/style.css", get(style))
+        .merge(crate::lists::routes())
         .fallback(|State(panel): State<Arc<Panel>>| async move {
             panel.refuse(StatusCode::NOT_FOUND, "Not found", "There is no such page here.")
         })
@@ -233,7 +234,7 @@ fn redirect(to: &'static str) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response()
 }
 
-fn page(status: StatusCode, rendered: Result<String, minijinja::Error>) -> Response {
+pub fn page(status: StatusCode, rendered: Result<String, minijinja::Error>) -> Response {
     match rendered {
         Ok(text) => (status, Html(text)).into_response(),
         Err(error) => {

@@ -5,6 +5,7 @@ use crate::forward;
 use crate::message::Message;
 use base::Address;
 use mail_parser::MessageParser;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use wire::directory::MailingList;
 
 /// Fields that only the list itself may say of its mail, and wishes to be told of reading, which would tell everyone who
@@ -59,10 +60,15 @@ pub fn dress(list: &MailingList, message: &Message, munge: bool) -> Message {
     dressed
 }
 
-/// The field with a member's own way out: a letter to it is enough, whatever it says and wherever it comes from.
-pub fn way_out(list: &Address, token: &str) -> String {
-    let address = role::tagged(list, &format!("unsubscribe-{token}"));
-    address.map(|address| format!("List-Unsubscribe: <mailto:{address}>\r\n")).unwrap_or_default()
+/// The fields with a member's own way out: a letter to the address is enough, whatever it says and wherever it comes
+/// from, and so is one click (RFC 8058). `site` is the box's web server: `https://box.example.org`.
+pub fn way_out(site: &str, list: &Address, token: &str) -> String {
+    let Some(address) = role::tagged(list, &format!("unsubscribe-{token}")) else { return String::new() };
+    let name = utf8_percent_encode(&list.to_string(), NON_ALPHANUMERIC).to_string();
+    format!(
+        "List-Unsubscribe: <mailto:{address}>,\r\n <{site}/list/leave?list={name}&token={token}>\r\n\
+         List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    )
 }
 
 /// The name and address of the first author.

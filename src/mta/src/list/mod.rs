@@ -252,10 +252,8 @@ impl Ask<'_> {
 
     /// The member that a token stands for.
     async fn member(&self, purpose: &str, token: &str) -> Result<Address, Reply> {
-        let list = self.list.address.to_string();
-        let fits =
-            |member: &Member| self.house.neighbours.tokens.fits(token, purpose, &[&list, &lower(&member.address)]);
-        let found = self.members().await?.into_iter().find(fits).map(|member| member.address);
+        let list = &self.list.address;
+        let found = member_of(self.house, purpose, list, self.members().await?, token);
         found.ok_or_else(|| refused("5.1.1", format!("this address of {list} is no good any more")))
     }
 
@@ -300,9 +298,8 @@ pub async fn commit(house: &Arc<House>, origin: &Origin<'_>, work: Work) -> io::
             later(out::write(house, list, &letter::welcome(list, &person, &token)).await);
         }
         Deed::Leave(person) => {
-            house.neighbours.unsubscribe(address, &person).await.map_err(io::Error::other)?;
+            leave(house, list, &person).await?;
             note(format!("{person} left"));
-            later(out::write(house, list, &letter::goodbye(list, &person)).await);
         }
         Deed::Bounced(person) => {
             let bounced = house.neighbours.note_bounce(address, &person).await.map_err(io::Error::other)?;
@@ -317,6 +314,30 @@ pub async fn commit(house: &Arc<House>, origin: &Origin<'_>, work: Work) -> io::
         Deed::Reject(post) => reject(house, &post.id).await?,
     }
     Ok(())
+}
+
+async fn leave(house: &Arc<House>, list: &MailingList, person: &Address) -> io::Result<()> {
+    house.neighbours.unsubscribe(&list.address, person).await.map_err(io::Error::other)?;
+    later(out::write(house, list, &letter::goodbye(list, person)).await);
+    Ok(())
+}
+
+/// Ends the membership for which a token was made, as a mail program's one click asks for (RFC 8058); `None` when the
+/// token means nothing.
+pub async fn leave_by_token(house: &Arc<House>, list: &Address, token: &str) -> io::Result<Option<Address>> {
+    let Some(list) = house.neighbours.list_of(list).await.map_err(io::Error::other)? else { return Ok(None) };
+    let members = house.neighbours.members(&list.address).await.map_err(io::Error::other)?;
+    let Some(person) = member_of(house, LEAVE, &list.address, members, token) else { return Ok(None) };
+    leave(house, &list, &person).await?;
+    tracing::info!("{person} left {} by one click", list.address);
+    Ok(Some(person))
+}
+
+/// The member that a token stands for.
+fn member_of(house: &House, purpose: &str, list: &Address, members: Vec<Member>, token: &str) -> Option<Address> {
+    let name = list.to_string();
+    let fits = |member: &Member| house.neighbours.tokens.fits(token, purpose, &[&name, &lower(&member.address)]);
+    members.into_iter().find(fits).map(|member| member.address)
 }
 
 /// A letter about what is done already: that it cannot be sent undoes nothing.
@@ -377,7 +398,7 @@ fn shown(text: &str) -> String {
 
 /// Whether a message is a report that says that something failed for good (RFC 3464 §2.3.3). One that says less counts
 /// nothing: greylisting and full disks pass.
-fn has_failed(message: &Message) -> bool {
+pub fn has_failed(message: &Message) -> bool {
     let kind = message.fields().find(|field| field.is("Content-Type")).map(|field| field.value().to_ascii_lowercase());
     let report = kind.is_some_and(|kind| kind.starts_with("multipart/report"));
     let body = String::from_utf8_lossy(&message.body).to_ascii_lowercase();

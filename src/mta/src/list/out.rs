@@ -93,7 +93,7 @@ async fn queue_copy(
 ) -> io::Result<()> {
     let neighbours = &house.neighbours;
     let mut copy = dressed.clone();
-    copy.prepend(&dress::way_out(&list.address, &member_token(house, LEAVE, &list.address, member)));
+    copy.prepend(&dress::way_out(&house.site, &list.address, &member_token(house, LEAVE, &list.address, member)));
     let mut signatures = neighbours.sign(list.address.domain(), &copy).await.map_err(io::Error::other)?;
     if let Some(own) = own.filter(|own| *own != list.address.domain()) {
         signatures.push_str(&neighbours.sign(own, &copy).await.map_err(io::Error::other)?);

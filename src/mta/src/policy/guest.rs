@@ -70,7 +70,7 @@ async fn reverse(lookups: &dyn Lookups, client: IpAddr) -> Reverse {
     let mut unsure = false;
     // An address with hundreds of names is a riddle, not an answer.
     for name in names.iter().take(limits::NAMES_OF_ADDRESS) {
-        match lookups.addresses_of(name).await {
+        match lookups.addresses_of(name, client).await {
             Some(addresses) if addresses.contains(&client) => return Reverse::Confirmed,
             Some(_) => {}
             None => unsure = true,
@@ -155,7 +155,7 @@ mod tests {
                 }
             })
         }
-        fn addresses_of<'a>(&'a self, _: &'a Domain) -> Answer<'a, IpAddr> {
+        fn addresses_of<'a>(&'a self, _: &'a Domain, _: IpAddr) -> Answer<'a, IpAddr> {
             Box::pin(std::future::ready(Some(vec![[192, 0, 2, 1].into(), [192, 0, 2, 4].into()])))
         }
         fn codes_at<'a>(&'a self, name: &'a str) -> Answer<'a, Ipv4Addr> {

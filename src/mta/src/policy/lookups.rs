@@ -4,7 +4,7 @@ use base::Domain;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::{RData, RecordType};
 use std::fmt::Debug;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,7 +17,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Option<Vec<T>>> + Send + 'a
 pub trait Lookups: Debug + Send + Sync + 'static {
     /// The names that an address says it has (PTR).
     fn names_of(&self, address: IpAddr) -> Answer<'_, Domain>;
-    fn addresses_of<'a>(&'a self, name: &'a Domain) -> Answer<'a, IpAddr>;
+    /// The addresses of a name, of the family of `like`: that the other family has an answer says nothing of this one.
+    fn addresses_of<'a>(&'a self, name: &'a Domain, like: IpAddr) -> Answer<'a, IpAddr>;
     /// The codes at a name in a blocklist.
     fn codes_at<'a>(&'a self, name: &'a str) -> Answer<'a, Ipv4Addr>;
 }
@@ -30,7 +31,7 @@ impl Lookups for Silence {
     fn names_of(&self, _: IpAddr) -> Answer<'_, Domain> {
         Box::pin(std::future::ready(None))
     }
-    fn addresses_of<'a>(&'a self, _: &'a Domain) -> Answer<'a, IpAddr> {
+    fn addresses_of<'a>(&'a self, _: &'a Domain, _: IpAddr) -> Answer<'a, IpAddr> {
         Box::pin(std::future::ready(None))
     }
     fn codes_at<'a>(&'a self, _: &'a str) -> Answer<'a, Ipv4Addr> {
@@ -76,8 +77,17 @@ impl Lookups for Resolver {
         })
     }
 
-    fn addresses_of<'a>(&'a self, name: &'a Domain) -> Answer<'a, IpAddr> {
-        Box::pin(async move { found(self.0.lookup_ip(format!("{name}.")).await.map(|it| it.iter().collect())) })
+    fn addresses_of<'a>(&'a self, name: &'a Domain, like: IpAddr) -> Answer<'a, IpAddr> {
+        Box::pin(async move {
+            let address = |data: &RData| match data {
+                RData::A(address) => Some(IpAddr::V4(address.0)),
+                RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+                _ => None,
+            };
+            let kind = if like.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+            let answer = self.0.lookup(format!("{name}."), kind).await;
+            found(answer.map(|it| it.answers().iter().filter_map(|record| address(&record.data)).collect()))
+        })
     }
 
     fn codes_at<'a>(&'a self, name: &'a str) -> Answer<'a, Ipv4Addr> {

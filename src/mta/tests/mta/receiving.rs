@@ -15,7 +15,7 @@ impl Lookups for Nameless {
     fn names_of(&self, _: IpAddr) -> LookupAnswer<'_, Domain> {
         Box::pin(std::future::ready(Some(Vec::new())))
     }
-    fn addresses_of<'a>(&'a self, _: &'a Domain) -> LookupAnswer<'a, IpAddr> {
+    fn addresses_of<'a>(&'a self, _: &'a Domain, _: IpAddr) -> LookupAnswer<'a, IpAddr> {
         Box::pin(std::future::ready(Some(Vec::new())))
     }
     fn codes_at<'a>(&'a self, _: &'a str) -> LookupAnswer<'a, Ipv4Addr> {

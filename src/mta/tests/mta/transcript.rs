@@ -27,7 +27,7 @@ impl Lookups for Guest {
         let names = if named { vec![Domain::parse("client.example.net").unwrap()] } else { Vec::new() };
         Box::pin(std::future::ready((!matches!(self, Self::Refused)).then_some(names)))
     }
-    fn addresses_of<'a>(&'a self, _: &'a Domain) -> LookupAnswer<'a, IpAddr> {
+    fn addresses_of<'a>(&'a self, _: &'a Domain, _: IpAddr) -> LookupAnswer<'a, IpAddr> {
         Box::pin(std::future::ready(Some(vec![Ipv4Addr::LOCALHOST.into()])))
     }
     fn codes_at<'a>(&'a self, name: &'a str) -> LookupAnswer<'a, Ipv4Addr> {

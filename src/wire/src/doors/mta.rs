@@ -29,6 +29,9 @@ crate::door! { base::Role::Mta;
     HeldPosts {} -> Vec<HeldPost>, from [];
     /// Lets a held post out to the list's members, or drops it.
     DecidePost { id: String, approve: bool } -> (), from [];
+    /// Ends a list membership by the token in its mails' List-Unsubscribe (RFC 8058); tells who left. Refused as
+    /// `NotFound` when the token means nothing, or nothing any more.
+    LeaveList { list: Address, token: String } -> Address, from [Web];
     /// What became of the messages in whose sender, recipients, subject, Message-ID, queue name, client or time every
     /// word stands, in any case: the latest first, `limit` at most (100 whatever is asked). Times in seconds since 1970.
     Trace { words: Vec<String>, since: Option<u64>, until: Option<u64>, limit: u32 } -> Vec<Traced>, from [];

@@ -56,6 +56,11 @@ impl Weights {
         touched
     }
 
+    /// No word says more than `most`, so that one alone decides nothing about a short message.
+    pub fn bound(&mut self, most: f32) {
+        self.0.iter_mut().for_each(|weight| *weight = weight.clamp(-most, most));
+    }
+
     fn probability_of(&self, touched: &[usize]) -> f32 {
         let sum: f32 = touched.iter().map(|bucket| self.0[*bucket]).sum();
         1.0 / (1.0 + (-PRIOR - sum * scale(touched.len())).exp())
@@ -174,5 +179,23 @@ mod tests {
         let letter = "s:meeting tomorrow thanks wrote patch kernel discuss think the attached minutes project regards";
         assert!(weights.probability(&tokens(spam)) > 0.9, "{}", weights.probability(&tokens(spam)));
         assert!(weights.probability(&tokens(letter)) < 0.3, "{}", weights.probability(&tokens(letter)));
+    }
+
+    #[test]
+    fn a_short_letter_of_today_is_not_taken_for_spam() {
+        let weights = Weights::seed();
+        for (kind, body) in [
+            ("text/plain", "Hello.\r\n"),
+            ("text/plain", "See you at ten. Thanks!\r\n"),
+            (
+                "text/html",
+                "<html><body><p>Hello Ann,</p><p>here is the invoice.</p><img src=\"https://cdn.example.net/a.png\"></body></html>\r\n",
+            ),
+            ("text/html", "<div dir=\"ltr\">Your code is 123456. It is valid for ten minutes.</div>\r\n"),
+        ] {
+            let raw = format!("Subject: hello there\r\nContent-Type: {kind}\r\n\r\n{body}");
+            let probability = weights.probability(&crate::tokens::tokens(raw.as_bytes()));
+            assert!(probability < 0.75, "{probability}: {raw}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The rules: each looks at the findings and says what it thinks, in words. Pure.
 
 use crate::authenticate::{Identity, ReverseDns};
-use crate::tokens::{attachment_names, is_shouting, link_hosts};
+use crate::tokens::{attachment_names, html_parts, is_shouting, link_hosts};
 use mail_auth::SpfResult;
 use mail_auth::dmarc::Policy;
 use mail_parser::Message;
@@ -113,7 +113,7 @@ fn content(message: &Message, reasons: &mut Vec<Reason>) {
     let to_a_number = |text: std::borrow::Cow<'_, str>| {
         link_hosts(&text).any(|host| host.contains('.') && host.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
     };
-    if message.html_bodies().any(to_a_number) {
+    if html_parts(message).any(to_a_number) {
         say(reasons, "link-to-a-number", 1.5, "a link leads to a bare IP address");
     }
 }

@@ -1,7 +1,8 @@
 //! What the classifier sees of a message: words and traits, bounded, the same for training and for judging. Pure.
 
 use crate::limits::{MAX_PARTS, MAX_TEXT, MAX_TOKENS};
-use mail_parser::{Message, MessageParser};
+use mail_parser::{Message, MessageParser, PartKind};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// The traits of a message, without repetition.
@@ -24,7 +25,7 @@ pub fn tokens(raw: &[u8]) -> BTreeSet<String> {
         words(text, "", &mut found);
         urls(text, &mut found);
     }
-    for html in message.html_bodies().take(MAX_PARTS) {
+    for html in html_parts(&message) {
         let html = cut(&html, room);
         room -= html.len();
         urls(html, &mut found);
@@ -32,6 +33,12 @@ pub fn tokens(raw: &[u8]) -> BTreeSet<String> {
     }
     attachments(&message, &mut found);
     found
+}
+
+/// The parts that are HTML. (A message's HTML *body* is its plain text where it has no other.)
+pub fn html_parts<'m>(message: &'m Message<'_>) -> impl Iterator<Item = Cow<'m, str>> {
+    let parts = message.html_body().take(MAX_PARTS).filter(|part| matches!(part.kind(), PartKind::Html));
+    parts.filter_map(|part| part.text())
 }
 
 /// The names of attached files, lower case.
@@ -133,6 +140,14 @@ mod tests {
         for wanted in ["s:free", "trait:shouting-subject", "click", "trait:link-to-a-number", "host:shop.example.com"] {
             assert!(found.contains(wanted), "{wanted} is missing from {found:?}");
         }
+    }
+
+    #[test]
+    fn plain_text_is_not_taken_for_html() {
+        let plain = tokens(b"Subject: hello\r\n\r\nHello, <b>see</b> you at ten.\r\n");
+        assert!(plain.contains("hello") && !plain.iter().any(|token| token.starts_with("html:")), "{plain:?}");
+        let html = tokens(b"Subject: hello\r\nContent-Type: text/html\r\n\r\n<p bgcolor=red>Hello</p>\r\n");
+        assert!(html.contains("html:any") && html.contains("html:background"), "{html:?}");
     }
 
     proptest! {

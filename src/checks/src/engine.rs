@@ -2,27 +2,43 @@
 
 use crate::finding::{Finding, Verdict};
 use crate::limits::MAX_SEEN;
-use crate::text::{CheckText, Known, Severity};
+use crate::text::{CheckText, Known, Mend, Severity};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use wire::status::{CheckResult, State};
 
 /// A probe that is ready to run.
 pub type Job = Pin<Box<dyn Future<Output = Finding> + Send>>;
 
-/// Runs all jobs at once, each no longer than `limit`; the results stand in the order of the texts.
-pub async fn run_all(jobs: Vec<(CheckText, Job)>, limit: Duration, known: &Known, now: u64) -> Vec<CheckResult> {
-    let mut running = Vec::with_capacity(jobs.len());
-    for (text, job) in jobs {
-        running.push((text, tokio::spawn(tokio::time::timeout(limit, job))));
+/// Runs all jobs at once, each no longer than `limit`. `tell` hears of each result as it comes; they are returned in the
+/// order of the texts.
+pub async fn run_all(
+    jobs: Vec<(CheckText, Job)>,
+    limit: Duration,
+    known: &Known,
+    now: u64,
+    tell: &mut (dyn FnMut(&CheckResult) + Send),
+) -> Vec<CheckResult> {
+    let mut running = JoinSet::new();
+    let mut places = HashMap::new();
+    let mut texts = Vec::with_capacity(jobs.len());
+    for (place, (text, job)) in jobs.into_iter().enumerate() {
+        texts.push(text);
+        places.insert(running.spawn(tokio::time::timeout(limit, job)).id(), place);
     }
-    let mut results = Vec::with_capacity(running.len());
-    for (text, task) in running {
-        let finding = match task.await {
-            Ok(Ok(finding)) => finding,
-            Ok(Err(_)) => {
+    let mut results: Vec<Option<CheckResult>> = texts.iter().map(|_| None).collect();
+    while let Some(ended) = running.join_next_with_id().await {
+        let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, _)| *id);
+        let Some((text, slot)) = places.get(&id).and_then(|place| Some((&texts[*place], results.get_mut(*place)?)))
+        else {
+            continue;
+        };
+        let finding = match ended {
+            Ok((_, Ok(finding))) => finding,
+            Ok((_, Err(_))) => {
                 Finding::unknown(format!("no result within {} seconds", limit.as_secs()), "an answer in time")
             }
             Err(error) => {
@@ -30,9 +46,11 @@ pub async fn run_all(jobs: Vec<(CheckText, Job)>, limit: Duration, known: &Known
                 Finding::unknown("the check itself failed; its fault is in the log of mailstead-checks", "a result")
             }
         };
-        results.push(result(&text, finding, known, now));
+        let found = result(text, finding, known, now);
+        tell(&found);
+        *slot = Some(found);
     }
-    results
+    results.into_iter().flatten().collect()
 }
 
 /// A finding in the owner's words.
@@ -48,8 +66,10 @@ pub fn result(text: &CheckText, finding: Finding, known: &Known, now: u64) -> Ch
             "See what was wanted, and make it so.".to_owned()
         }),
     };
+    let mend = text.mend.as_ref().filter(|_| state.is_broken()).map(Mend::command);
     CheckResult {
         id: text.id.clone(),
+        mend,
         title: text.title.clone(),
         group: text.group.title().to_owned(),
         state,
@@ -122,7 +142,12 @@ mod tests {
         ];
         let jobs = texts().into_iter().zip(jobs).collect();
         let started = std::time::Instant::now();
-        let results = run_all(jobs, Duration::from_millis(200), &Known::default(), 7).await;
+        let mut told = Vec::new();
+        let mut tell = |result: &CheckResult| told.push(result.id.clone());
+        let results = run_all(jobs, Duration::from_millis(200), &Known::default(), 7, &mut tell).await;
+        assert_eq!(told.len(), 4);
+        let place = |id: &str| told.iter().position(|told| told == id).unwrap();
+        assert!(place(&results[0].id) < place(&results[1].id), "the one that hangs is told last");
         assert!(started.elapsed() < Duration::from_secs(5));
         let states: Vec<State> = results.iter().map(|result| result.state).collect();
         assert_eq!(states, [State::Ok, State::Unknown, State::Unknown, State::Skipped]);

@@ -11,6 +11,8 @@ pub enum ChecksError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("{path} cannot be read: {source}")]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("there is no check and no group “{0}”; all of them: mailstead status --list")]
+    NoSuchCheck(String),
     /// The certificates that the system trusts, or the TLS library, do not load.
     #[error("TLS cannot be used: {0}")]
     Tls(String),

@@ -88,6 +88,7 @@ pub mod tests {
             wanted: "what was wanted".into(),
             why: "Because.".into(),
             remedy: if state.is_broken() { "Mend it.".into() } else { String::new() },
+            mend: None,
             since: at,
             checked: at,
         }

@@ -21,6 +21,7 @@ mod world;
 pub use error::ChecksError;
 pub use history::latest;
 pub use render::{exit_code, render_text};
+pub use text::Mend;
 pub use wire::status::{CheckResult, State};
 
 use base::{BoxConfig, DnsMode, Paths};
@@ -33,7 +34,7 @@ use world::World;
 /// One run, as the timer starts it: looks at everything, writes the results and what changed, and mails the owner when
 /// it is time. A mail that cannot be sent now is sent by a later run.
 pub async fn run(paths: Paths) -> Result<(), ChecksError> {
-    let results = check(paths.clone()).await?;
+    let results = check(paths.clone(), Ask::default(), &mut |_| ()).await?;
     history::keep(&paths, &results)?;
     let worst = results.iter().map(|result| result.state).max().unwrap_or(State::Ok);
     tracing::info!("{} checks done; the worst is {}", results.len(), worst.name());
@@ -43,31 +44,97 @@ pub async fn run(paths: Paths) -> Result<(), ChecksError> {
     Ok(())
 }
 
-/// Looks at everything now and writes nothing. Results stand in the order of the page.
-pub async fn check(paths: Paths) -> Result<Vec<CheckResult>, ChecksError> {
+/// What is looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// Whether good answers of strangers that an earlier run got are left aside.
+    pub fresh: bool,
+    /// Only the groups and checks with these names; empty for all.
+    pub only: Vec<String>,
+}
+
+impl Ask {
+    fn wants(&self, text: &CheckText) -> bool {
+        let named = |name: &String| *name == text.id || name.eq_ignore_ascii_case(text.group.name());
+        self.only.is_empty() || self.only.iter().any(named)
+    }
+}
+
+/// One check, as the list of all of them names it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct KnownCheck {
+    pub group: String,
+    pub id: String,
+    pub title: String,
+    /// Whether the box can mend it by itself.
+    pub mends: bool,
+}
+
+/// Every check, in the order of the page.
+pub fn known() -> Result<Vec<KnownCheck>, ChecksError> {
+    let known = |text: CheckText| KnownCheck {
+        group: text.group.name().to_owned(),
+        id: text.id,
+        title: text.title,
+        mends: text.mend.is_some(),
+    };
+    Ok(text::all()?.into_iter().map(known).collect())
+}
+
+/// What the box can do by itself about a check that is not in order; `None` where it can do nothing.
+pub fn mend(id: &str) -> Result<Option<Mend>, ChecksError> {
+    let text = text::all()?.into_iter().find(|text| text.id == id);
+    text.map(|text| text.mend).ok_or_else(|| ChecksError::NoSuchCheck(id.to_owned()))
+}
+
+/// Looks now and writes nothing. `tell` hears of each result as it comes; they are returned in the order of the page.
+pub async fn check(
+    paths: Paths,
+    ask: Ask,
+    tell: &mut (dyn FnMut(&CheckResult) + Send),
+) -> Result<Vec<CheckResult>, ChecksError> {
     let previous = history::latest(&paths).ok().flatten().unwrap_or_default();
-    let texts = text::all()?;
+    let mut texts = text::all()?;
+    if let Some(unknown) = ask
+        .only
+        .iter()
+        .find(|name| !texts.iter().any(|text| Ask { fresh: false, only: vec![(*name).clone()] }.wants(text)))
+    {
+        return Err(ChecksError::NoSuchCheck(unknown.clone()));
+    }
+    texts.retain(|text| ask.wants(text));
     let now = base::time::now_unix();
     let mut results = match BoxConfig::load(&paths) {
-        Ok(config) => look(Arc::new(World::new(&paths, config)?), texts, &previous).await,
+        Ok(config) => {
+            let kept = if ask.fresh { &[][..] } else { &previous[..] };
+            look(Arc::new(World::new(&paths, config)?), texts, kept, tell).await
+        }
         Err(error) => without_answers(&texts, &error.to_string(), now),
     };
     engine::carry_over(&mut results, &previous);
     Ok(results)
 }
 
-async fn look(world: Arc<World>, texts: Vec<CheckText>, previous: &[CheckResult]) -> Vec<CheckResult> {
+async fn look(
+    world: Arc<World>,
+    texts: Vec<CheckText>,
+    previous: &[CheckResult],
+    tell: &mut (dyn FnMut(&CheckResult) + Send),
+) -> Vec<CheckResult> {
     let known = world.known();
     let mut kept = Vec::new();
     let mut jobs = Vec::new();
     for (place, text) in texts.into_iter().enumerate() {
         let old = previous.iter().find(|old| old.id == text.id);
         match old.filter(|_| engine::still_good(&text, old, world.now)) {
-            Some(old) => kept.push((place, old.clone())),
+            Some(old) => {
+                tell(old);
+                kept.push((place, old.clone()));
+            }
             None => jobs.push(job(&world, text)),
         }
     }
-    let mut results = engine::run_all(jobs, limits::PROBE_WITHIN, &known, world.now).await;
+    let mut results = engine::run_all(jobs, limits::PROBE_WITHIN, &known, world.now, tell).await;
     for (place, old) in kept {
         results.insert(place.min(results.len()), old);
     }

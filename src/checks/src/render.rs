@@ -36,11 +36,16 @@ pub fn render_text(results: &[CheckResult], colour: bool) -> String {
 fn full(out: &mut String, result: &CheckResult, colour: bool) {
     let _ = writeln!(out, "{} {}", mark(result.state, colour), result.title);
     let since = base::time::readable(result.since);
+    let by_itself = match &result.mend {
+        Some(command) => format!("let the box do it ({command}):  mailstead status --mend {}", result.id),
+        None => String::new(),
+    };
     let parts = [
         ("seen", &result.seen),
         ("wanted", &result.wanted),
         ("why", &result.why),
         ("do", &result.remedy),
+        ("or", &by_itself),
         ("since", &since),
     ];
     for (name, text) in parts.into_iter().filter(|(_, text)| !text.is_empty()) {

@@ -41,8 +41,37 @@ pub struct CheckText {
     /// A good result is kept for so long before strangers are asked again.
     #[serde(default)]
     pub good_for_minutes: u64,
+    /// What the box can do about it by itself.
+    #[serde(default)]
+    pub mend: Option<Mend>,
     pub why: String,
     pub remedy: String,
+}
+
+/// What `mailstead status --mend` does.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Mend {
+    /// Makes the host as the plan has it.
+    Apply {},
+    /// Starts a unit, or starts it anew.
+    Restart { unit: String },
+    /// Starts a unit whose run comes to an end: a renewal, a backup.
+    Run { unit: String },
+    /// Builds, signs and hands over the zones.
+    Publish {},
+}
+
+impl Mend {
+    /// The command that does the same.
+    pub fn command(&self) -> String {
+        match self {
+            Mend::Apply {} => "mailstead apply".to_owned(),
+            Mend::Restart { unit } => format!("systemctl restart {unit}"),
+            Mend::Run { unit } => format!("systemctl start {unit}"),
+            Mend::Publish {} => "mailstead dns publish".to_owned(),
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -54,26 +83,67 @@ fn yes() -> bool {
 #[serde(rename_all = "lowercase")]
 pub enum Group {
     Services,
+    Ports,
     Mail,
+    Sending,
     Names,
     Certificate,
     Reputation,
+    Accounts,
+    Storage,
+    Backups,
     Machine,
+    Updates,
     Safety,
 }
 
 impl Group {
+    /// The word by which the command line and the texts know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Services => "services",
+            Group::Ports => "ports",
+            Group::Mail => "mail",
+            Group::Sending => "sending",
+            Group::Names => "names",
+            Group::Certificate => "certificate",
+            Group::Reputation => "reputation",
+            Group::Accounts => "accounts",
+            Group::Storage => "storage",
+            Group::Backups => "backups",
+            Group::Machine => "machine",
+            Group::Updates => "updates",
+            Group::Safety => "safety",
+        }
+    }
+
     pub fn title(self) -> &'static str {
         match self {
             Group::Services => "Services",
+            Group::Ports => "Ports",
             Group::Mail => "Mail",
+            Group::Sending => "Sending",
             Group::Names => "Names (DNS)",
             Group::Certificate => "Certificate",
             Group::Reputation => "Reputation",
+            Group::Accounts => "Accounts",
+            Group::Storage => "Storage",
+            Group::Backups => "Backups",
             Group::Machine => "Machine",
+            Group::Updates => "Updates",
             Group::Safety => "Safety",
         }
     }
+}
+
+/// The units that checks ask about, so that root looks at them.
+pub fn units() -> Vec<String> {
+    // A text that cannot be read is told by the checks themselves; see `all`.
+    let texts = FILES.iter().filter_map(|(file, yaml)| read(file, yaml).ok());
+    let mut units: Vec<String> = texts.filter_map(|text| text.probe.unit()).collect();
+    units.sort();
+    units.dedup();
+    units
 }
 
 /// What every remedy may name besides the probe's problems.

@@ -55,7 +55,8 @@ impl<N: Names> Serve for Door<N> {
             Request::HeldPosts(ask) => ask.answer(self.held_posts().await?),
             Request::DecidePost(ask) => ask.answer(self.decide_post(&ask.id, ask.approve).await?),
             Request::LeaveList(ask) => {
-                let left = list::leave_by_token(&self.house, &ask.list, &ask.token).await.map_err(|error| busy(&error))?;
+                let left =
+                    list::leave_by_token(&self.house, &ask.list, &ask.token).await.map_err(|error| busy(&error))?;
                 let words = "this way out of the list is no good any more";
                 ask.answer(left.ok_or_else(|| Refusal::new(Kind::NotFound, words))?)
             }

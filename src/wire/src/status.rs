@@ -53,6 +53,10 @@ pub struct CheckResult {
     pub why: String,
     /// What to do, with exact values; empty when there is nothing to do.
     pub remedy: String,
+    /// The command by which the box can mend it itself (`mailstead status --mend ID` gives it); `None` where it cannot, or
+    /// where there is nothing to mend.
+    #[serde(default)]
+    pub mend: Option<String>,
     /// Seconds since 1970 at which the check came into this state.
     pub since: u64,
     /// Seconds since 1970 at which this was seen.

@@ -2,16 +2,20 @@
 //!
 //! Every probe is in two halves: one that asks, and a pure one that judges the answers.
 
+pub mod accounts;
 pub mod certificate;
 pub mod delegation;
 pub mod listeners;
 pub mod machine;
 pub mod mail;
+pub mod openings;
 pub mod policies;
 pub mod records;
 pub mod reputation;
 pub mod safety;
 pub mod services;
+pub mod system;
+pub mod units;
 
 use crate::finding::Finding;
 use crate::world::World;
@@ -118,6 +122,79 @@ pub enum Probe {
     BackupAge {
         oldest_hours: u64,
     },
+    /// The newest archive is not much smaller than those before it.
+    BackupSize {
+        least_percent: u64,
+    },
+    /// A unit of systemd runs.
+    Unit {
+        unit: String,
+    },
+    /// A unit of systemd that comes to an end ended well.
+    LastRun {
+        unit: String,
+    },
+    /// A role is not started again and again.
+    Restarts {
+        role: Role,
+        most: u64,
+    },
+    /// A role takes no more memory than this.
+    RoleMemory {
+        role: Role,
+        most_megabytes: u64,
+    },
+    /// No unit of the machine has failed.
+    FailedUnits {},
+    /// The machine is as the plan has it.
+    AsPlanned {},
+    /// The firewall lets a port in.
+    OpenPort {
+        port: u16,
+        #[serde(default = "tcp")]
+        protocol: String,
+    },
+    /// The firewall lets in nothing else.
+    NoOtherPort {},
+    /// No other program listens.
+    Strangers {},
+    /// Secrets are closed to others.
+    Secrets {},
+    RootPassword {},
+    Quotas {
+        warn_percent: u64,
+    },
+    Aliases {},
+    Lists {},
+    HeldPosts {
+        oldest_days: u64,
+    },
+    /// No account is kept from sending.
+    Brakes {},
+    /// The system gets security updates for so long at least.
+    Support {
+        warn_days: i64,
+    },
+    /// The machine calls itself what the box is called.
+    MachineName {},
+    /// Tasks did not wait for this long for the processor, memory or the disk.
+    Pressure {
+        of: system::Resource,
+        warn_percent: u32,
+    },
+    /// Files that all programs together have open.
+    OpenFiles {
+        warn_percent: u64,
+    },
+    /// Space where something lies.
+    Space {
+        at: String,
+        least_megabytes: u64,
+    },
+}
+
+fn tcp() -> String {
+    "tcp".to_owned()
 }
 
 impl Probe {
@@ -157,6 +234,37 @@ impl Probe {
             Probe::Firewall {} => safety::firewall(world),
             Probe::SshPasswords {} => safety::ssh_passwords(world),
             Probe::BackupAge { oldest_hours } => safety::backup_age(world, *oldest_hours),
+            Probe::BackupSize { least_percent } => safety::backup_size(world, *least_percent),
+            Probe::Unit { unit } => units::active(world, unit),
+            Probe::LastRun { unit } => units::last_run(world, unit),
+            Probe::Restarts { role, most } => units::restarts(world, *role, *most),
+            Probe::RoleMemory { role, most_megabytes } => units::memory(world, *role, *most_megabytes),
+            Probe::FailedUnits {} => units::none_failed(world),
+            Probe::AsPlanned {} => safety::as_planned(world),
+            Probe::OpenPort { port, protocol } => openings::lets_in(world, *port, protocol),
+            Probe::NoOtherPort {} => openings::nothing_else(world),
+            Probe::Strangers {} => openings::strangers(world),
+            Probe::Secrets {} => openings::secrets(world),
+            Probe::RootPassword {} => openings::root_password(world),
+            Probe::Quotas { warn_percent } => accounts::quotas(world, *warn_percent).await,
+            Probe::Aliases {} => accounts::aliases(world).await,
+            Probe::Lists {} => accounts::lists(world).await,
+            Probe::HeldPosts { oldest_days } => accounts::held_posts(world, *oldest_days).await,
+            Probe::Brakes {} => accounts::brakes(world).await,
+            Probe::Support { warn_days } => system::support(world, *warn_days),
+            Probe::MachineName {} => system::name(world),
+            Probe::Pressure { of, warn_percent } => system::pressure(*of, *warn_percent),
+            Probe::OpenFiles { warn_percent } => system::open_files(*warn_percent),
+            Probe::Space { at, least_megabytes } => system::space(world, at, *least_megabytes),
+        }
+    }
+
+    /// The unit of systemd that the probe asks about, if it asks about one.
+    pub fn unit(&self) -> Option<String> {
+        match self {
+            Probe::Unit { unit } | Probe::LastRun { unit } => Some(unit.clone()),
+            Probe::Restarts { role, .. } | Probe::RoleMemory { role, .. } => Some(units::unit_of(*role).to_owned()),
+            _ => None,
         }
     }
 }

@@ -9,7 +9,7 @@ const REPORT_GOOD_FOR: u64 = 3600;
 const DAY: u64 = 86_400;
 
 /// One part of root's report; else the finding that says why there is none.
-fn reported<'a, T>(
+pub fn reported<'a, T>(
     world: &'a World,
     part: impl Fn(&'a HostReport) -> &'a Result<T, String>,
     wanted: &str,
@@ -86,22 +86,56 @@ pub fn reboot(world: &World) -> Finding {
     Finding::bad(vec![Problem::new("", format!("updates wait for a restart: {}", names.join(", ")), wanted)])
 }
 
+/// What is known of the archives, else the finding that says why nothing is.
+fn archives(world: &World, wanted: &str) -> Result<Backups, Finding> {
+    // A demo's archives are its user's own, so they can be looked at without root.
+    let backups = match world.is_demo() {
+        true => facts::backups(&world.paths.backups()).map_err(|why| Finding::unknown(why, wanted))?,
+        false => reported(world, |report| &report.backups, wanted)?.clone(),
+    };
+    match world.is_demo() && backups.count == 0 {
+        true => Err(Finding::skipped("a demo makes no backups by itself; try: mailstead --box DIR backup now")),
+        false => Ok(backups),
+    }
+}
+
 pub fn backup_age(world: &World, oldest_hours: u64) -> Finding {
     let wanted = format!("an archive of the last {oldest_hours} hours");
-    // A demo's archives are its user's own, so they can be looked at without root.
-    let own = world.is_demo().then(|| facts::backups(&world.paths.backups()));
-    let backups = match &own {
-        Some(Ok(backups)) => backups,
-        Some(Err(why)) => return Finding::unknown(why.clone(), wanted),
-        None => match reported(world, |report| &report.backups, &wanted) {
-            Ok(backups) => backups,
-            Err(finding) => return finding,
-        },
+    match archives(world, &wanted) {
+        Ok(backups) => judge_backups(&backups, world.now, oldest_hours, wanted),
+        Err(finding) => finding,
+    }
+}
+
+pub fn backup_size(world: &World, least_percent: u64) -> Finding {
+    let wanted = format!("at least {least_percent} % of what archives usually have");
+    match archives(world, &wanted) {
+        Ok(backups) => judge_size(&backups, least_percent, wanted),
+        Err(finding) => finding,
+    }
+}
+
+/// An archive that is suddenly small holds less than it should.
+fn judge_size(backups: &Backups, least_percent: u64, wanted: String) -> Finding {
+    let (Some(newest), Some(usual)) = (&backups.newest, backups.usual_bytes) else {
+        return Finding::good("there are too few archives to compare", wanted);
     };
-    let finding = judge_backups(backups, world.now, oldest_hours, wanted);
-    match world.is_demo() && backups.count == 0 {
-        true => Finding::skipped("a demo makes no backups by itself; try: mailstead --box DIR backup now"),
-        false => finding,
+    let seen = format!("{} has {} KB, usual are {} KB", newest.name, newest.bytes / 1024, usual / 1024);
+    match newest.bytes.saturating_mul(100) < usual.saturating_mul(least_percent) {
+        true => Finding::bad(vec![Problem::new("", seen, wanted)]),
+        false => Finding::good(seen, wanted),
+    }
+}
+
+/// Nothing was changed by hand, and nothing that was to be done is left.
+pub fn as_planned(world: &World) -> Finding {
+    let wanted = "nothing differs from the plan";
+    match reported(world, |report| &report.differences, wanted) {
+        Ok(lines) => {
+            let problems = lines.iter().map(|line| Problem::new("", line, wanted)).collect();
+            Finding::judge(problems, "nothing differs", wanted)
+        }
+        Err(finding) => finding,
     }
 }
 
@@ -131,7 +165,7 @@ mod tests {
         let now = 2_000_000_000;
         let judge = |age: u64, bytes| {
             let newest = Some(Archive { name: "box.tar.zst.age".into(), made: now - age, bytes });
-            judge_backups(&Backups { count: 1, newest }, now, 30, String::new())
+            judge_backups(&Backups { count: 1, newest, usual_bytes: None }, now, 30, String::new())
         };
         assert_eq!(judge(3 * 3600, 10).verdict, Verdict::Good);
         let old = judge(30 * DAY + 3 * 3600, 10);
@@ -139,7 +173,21 @@ mod tests {
         assert!(old.seen.contains("30 days old"));
         assert_eq!(judge(33 * DAY, 10).verdict, Verdict::Bad);
         assert_eq!(judge(3600, 0).verdict, Verdict::Bad, "an empty archive");
-        assert_eq!(judge_backups(&Backups { count: 0, newest: None }, now, 30, String::new()).verdict, Verdict::Bad);
+        assert_eq!(
+            judge_backups(&Backups { count: 0, newest: None, usual_bytes: None }, now, 30, String::new()).verdict,
+            Verdict::Bad
+        );
+    }
+
+    #[test]
+    fn an_archive_that_is_suddenly_small_is_told() {
+        let judge = |bytes, usual_bytes| {
+            let newest = Some(Archive { name: "box.tar.zst.age".into(), made: 0, bytes });
+            judge_size(&Backups { count: 9, newest, usual_bytes }, 50, String::new()).verdict
+        };
+        assert_eq!(judge(1, None), Verdict::Good, "the first");
+        assert_eq!(judge(600, Some(1000)), Verdict::Good);
+        assert_eq!(judge(400, Some(1000)), Verdict::Bad);
     }
 
     #[test]

@@ -55,16 +55,22 @@ impl Apply {
     pub async fn run(self, paths: Paths) -> anyhow::Result<ExitCode> {
         commands::require_root(&paths)?;
         let config = commands::config(&paths)?;
-        if paths.is_live() {
-            let steps = converge::host_steps(&config)?;
-            converge::apply_host(&steps, &mut Progress::new(&paths))?;
-            steps.iter().for_each(|(_, step)| say!("{step}"));
-        }
-        converge::wait_for_roles(&paths).await?;
-        for trouble in converge::follow(&paths, &config).await? {
-            eprintln!("mailstead: {trouble}");
-        }
+        apply(&paths, &config).await?;
         say!("The box is as planned.");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Makes the host as planned, then what follows from it.
+pub async fn apply(paths: &Paths, config: &BoxConfig) -> anyhow::Result<()> {
+    if paths.is_live() {
+        let steps = converge::host_steps(config)?;
+        converge::apply_host(&steps, &mut Progress::new(paths))?;
+        steps.iter().for_each(|(_, step)| say!("{step}"));
+    }
+    converge::wait_for_roles(paths).await?;
+    for trouble in converge::follow(paths, config).await? {
+        eprintln!("mailstead: {trouble}");
+    }
+    Ok(())
 }

@@ -1,19 +1,40 @@
-//! `mailstead status`: the status checks, now.
+//! `mailstead status`: the status checks, now; and mending what the box can mend by itself.
 
-use crate::{commands, output};
+use crate::output::say;
+use crate::{commands, converge, output};
+use anyhow::Context;
 use base::Paths;
+use checks::{Ask, CheckResult, Mend, State};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Run the status checks: what was seen, what was wanted, why it matters, what to do.
 ///
 /// Exits with 0 when all is well, 1 for warnings, 2 for failures.
 #[derive(Args)]
 pub struct Status {
-    /// Print JSON.
+    /// Print JSON; with --watch one line for each round.
     #[arg(long)]
     json: bool,
+    /// Only the checks of this group, or the check of this name. May be given several times.
+    #[arg(long, short, value_name = "NAME")]
+    group: Vec<String>,
+    /// Ask everybody anew, also those whose last good answer is still recent.
+    #[arg(long)]
+    fresh: bool,
+    /// Look again and again, until interrupted; with the seconds between two rounds.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60",
+          value_parser = clap::value_parser!(u64).range(5..))]
+    watch: Option<u64>,
+    /// List the checks by group, without looking.
+    #[arg(long, conflicts_with_all = ["watch", "mend", "fresh"])]
+    list: bool,
+    /// Have the box mend what this check found, and look again.
+    #[arg(long, value_name = "CHECK", conflicts_with_all = ["watch", "group"])]
+    mend: Option<String>,
 }
 
 /// Collect what only root can see, for the checks (their timer does this).
@@ -23,23 +44,133 @@ pub struct Facts {}
 
 impl Status {
     pub async fn run(self, paths: Paths) -> anyhow::Result<ExitCode> {
+        if self.list {
+            return self.list_checks();
+        }
         commands::require_root(&paths)?;
         commands::config(&paths)?;
-        checks::facts::collect(&paths)?;
-        let results = checks::check(paths).await?;
-        if self.json {
+        match (&self.mend, self.watch) {
+            (Some(id), _) => self.mend(&paths, id).await,
+            (None, Some(seconds)) => loop {
+                self.look(&paths, &self.group).await?;
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+            },
+            (None, None) => self.look(&paths, &self.group).await,
+        }
+    }
+
+    /// Looks and shows.
+    async fn look(&self, paths: &Paths, only: &[String]) -> anyhow::Result<ExitCode> {
+        let results = self.results(paths, only, self.fresh).await?;
+        if self.json && self.watch.is_some() {
+            say!("{}", serde_json::to_string(&results)?);
+        } else if self.json {
             output::json(&results)?;
         } else {
             output::text(&checks::render_text(&results, std::io::stdout().is_terminal()));
         }
         Ok(ExitCode::from(checks::exit_code(&results)))
     }
+
+    async fn results(&self, paths: &Paths, only: &[String], fresh: bool) -> anyhow::Result<Vec<CheckResult>> {
+        collect(paths)?;
+        let ask = Ask { fresh, only: only.to_vec() };
+        let bar = progress();
+        let mut tell = |result: &CheckResult| {
+            bar.inc(1);
+            if result.state.is_broken() {
+                bar.println(format!("{}: {}", result.title, result.state.name()));
+            }
+        };
+        let results = checks::check(paths.clone(), ask, &mut tell).await;
+        bar.finish_and_clear();
+        Ok(results?)
+    }
+
+    fn list_checks(&self) -> anyhow::Result<ExitCode> {
+        let known = checks::known()?;
+        if self.json {
+            output::json(&known)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut group = String::new();
+        for check in &known {
+            if check.group != group {
+                group.clone_from(&check.group);
+                say!("{group}");
+            }
+            say!("  {:<22} {}", check.id, check.title);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Does what the check's text says that the box can do, and tells whether that was enough.
+    async fn mend(&self, paths: &Paths, id: &str) -> anyhow::Result<ExitCode> {
+        let only = [id.to_owned()];
+        let Some(mend) = checks::mend(id)? else {
+            anyhow::bail!("the box cannot mend that by itself; what to do stands in: mailstead status --group {id}");
+        };
+        let before = self.results(paths, &only, true).await?;
+        if !before.iter().any(|result| result.state.is_broken() || result.state == State::Unknown) {
+            say!(
+                "There is nothing to mend: {} is in order.",
+                before.first().map_or(id, |result| result.title.as_str())
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
+        say!("{}", mend.command());
+        act(paths, &mend).await?;
+        self.look(paths, &only).await
+    }
+}
+
+/// Through plan and apply where the plan knows the thing, and by systemd where it runs it.
+async fn act(paths: &Paths, mend: &Mend) -> anyhow::Result<()> {
+    let config = commands::config(paths)?;
+    match mend {
+        Mend::Apply {} => commands::plan::apply(paths, &config).await,
+        Mend::Publish {} => {
+            for trouble in converge::follow(paths, &config).await? {
+                eprintln!("mailstead: {trouble}");
+            }
+            Ok(())
+        }
+        Mend::Restart { unit } | Mend::Run { unit } => {
+            anyhow::ensure!(paths.is_live(), "a demo runs without systemd: start it anew instead");
+            let verb = if matches!(mend, Mend::Run { .. }) { "start" } else { "restart" };
+            provision::host::run(&["systemctl", verb], &[unit]).with_context(|| format!("systemctl {verb} {unit}"))?;
+            converge::wait_for_roles(paths).await
+        }
+    }
+}
+
+/// On standard error, and only on a terminal: checks wait for others for some seconds.
+fn progress() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    // The pattern is ours, and a test sees that it is one.
+    if let Ok(style) = ProgressStyle::with_template("{spinner} looked at {pos} things") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// What only root can see, the difference from the plan included.
+fn collect(paths: &Paths) -> anyhow::Result<()> {
+    let differences = match (paths.is_live(), commands::config(paths)) {
+        (false, _) => Err("a demo leaves the machine alone".to_owned()),
+        (true, Err(error)) => Err(error.to_string()),
+        (true, Ok(config)) => converge::host_steps(&config)
+            .map(|steps| steps.iter().map(|(_, step)| step.to_string()).collect())
+            .map_err(|error| format!("{error:#}")),
+    };
+    Ok(checks::facts::collect(paths, differences)?)
 }
 
 impl Facts {
     pub async fn run(self, paths: Paths) -> anyhow::Result<ExitCode> {
         commands::require_root(&paths)?;
-        checks::facts::collect(&paths)?;
+        collect(&paths)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -64,7 +64,7 @@ crate::door! { base::Role::Directory;
     AddAlias { address: AliasName, targets: Vec<Address>, rules: AliasRules } -> (), from [];
     RemoveAlias { address: AliasName } -> (), from [];
     /// Every alias, sorted; the required ones (postmaster@ and friends) and those whose time is over included.
-    Aliases {} -> Vec<Alias>, from [];
+    Aliases {} -> Vec<Alias>, from [Checks];
     /// Makes every address of one domain the same address of another, which has to be a domain of this box.
     AddDomainAlias { from: Domain, to: Domain } -> (), from [];
     RemoveDomainAlias { from: Domain } -> (), from [];
@@ -75,7 +75,7 @@ crate::door! { base::Role::Directory;
     /// Removes a list with its members.
     RemoveList { address: Address } -> (), from [];
     /// Every list, sorted.
-    Lists {} -> Vec<MailingList>, from [];
+    Lists {} -> Vec<MailingList>, from [Checks];
     /// One list; not found when there is none.
     ListOf { address: Address } -> MailingList, from [Mta];
     /// A list's members, sorted.
@@ -94,7 +94,7 @@ crate::door! { base::Role::Directory;
     /// Sets how much mail may be kept, or with no `bytes` takes the rule away.
     SetQuota { scope: QuotaScope, bytes: Option<u64> } -> (), from [];
     /// Every rule: the default first, then domains, then accounts. None as long as the owner sets none.
-    Quotas {} -> Vec<Quota>, from [];
+    Quotas {} -> Vec<Quota>, from [Checks];
     /// The bounds that hold for an account.
     QuotaOf { account: Address } -> AccountQuota, from [Mailbox];
     /// Sets the relay for a scope, or changes it.

@@ -26,7 +26,7 @@ crate::door! { base::Role::Mta;
     /// Does something to messages of the queue; tells their names.
     ChangeQueue { which: Which, change: QueueChange } -> Vec<String>, from [];
     /// The posts to lists that wait for a moderator, the oldest first.
-    HeldPosts {} -> Vec<HeldPost>, from [];
+    HeldPosts {} -> Vec<HeldPost>, from [Checks];
     /// Lets a held post out to the list's members, or drops it.
     DecidePost { id: String, approve: bool } -> (), from [];
     /// Ends a list membership by the token in its mails' List-Unsubscribe (RFC 8058); tells who left. Refused as

@@ -1,6 +1,14 @@
 //! What only root can find out, gathered by `mailstead facts` just before the checks run and handed over as a file.
 //! Nothing in it is secret.
 
+mod listening;
+mod secrets;
+mod units;
+
+pub use listening::Socket;
+pub use secrets::Open;
+pub use units::Unit;
+
 use crate::ChecksError;
 use crate::limits::COMMAND_SECONDS;
 use base::Paths;
@@ -18,6 +26,14 @@ pub struct HostReport {
     pub ssh: Result<Ssh, String>,
     pub backups: Result<Backups, String>,
     pub updates: Result<Updates, String>,
+    /// The units that checks ask about, and every other that has failed.
+    pub units: Result<Vec<Unit>, String>,
+    /// What can be reached from outside, the firewall aside.
+    pub sockets: Result<Vec<Socket>, String>,
+    /// Secrets that too many can read.
+    pub open_secrets: Result<Vec<Open>, String>,
+    /// What differs from the plan, in words; found out by whoever runs the checks.
+    pub differences: Result<Vec<String>, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +42,8 @@ pub struct Firewall {
     pub loaded: bool,
     /// Whether what it does not allow is dropped.
     pub drops_the_rest: bool,
+    /// The ports that it lets in: `25/tcp`.
+    pub lets_in: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +51,8 @@ pub struct Ssh {
     pub installed: bool,
     /// Whether a password, by whichever method, logs in.
     pub passwords: bool,
+    /// Whether root may log in with a password.
+    pub root_password: bool,
     pub ports: Vec<u16>,
 }
 
@@ -40,6 +60,8 @@ pub struct Ssh {
 pub struct Backups {
     pub count: u64,
     pub newest: Option<Archive>,
+    /// Octets of the archives before the newest, in the middle (the median).
+    pub usual_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +94,7 @@ impl HostReport {
 }
 
 /// Looks at the machine. Needs root on a live one; in a demo only the backups are looked at.
-pub fn look(paths: &Paths) -> HostReport {
+pub fn look(paths: &Paths, differences: Result<Vec<String>, String>) -> HostReport {
     let not_in_a_demo = || "a demo leaves the machine alone".to_owned();
     let live = paths.is_live();
     let previous = HostReport::load(paths).and_then(|report| report.updates.ok());
@@ -82,15 +104,20 @@ pub fn look(paths: &Paths) -> HostReport {
         ssh: if live { ssh() } else { Err(not_in_a_demo()) },
         backups: backups(&paths.backups()),
         updates: if live { updates(previous) } else { Err(not_in_a_demo()) },
+        units: if live { units::look(&crate::text::units()) } else { Err(not_in_a_demo()) },
+        sockets: if live { listening::look() } else { Err(not_in_a_demo()) },
+        open_secrets: secrets::look(paths),
+        differences,
     }
 }
 
-/// Looks, and writes the report for the checks to read.
-pub fn collect(paths: &Paths) -> Result<(), ChecksError> {
+/// Looks, and writes the report for the checks to read. `differences` is what differs from the plan, which this room knows
+/// nothing of.
+pub fn collect(paths: &Paths, differences: Result<Vec<String>, String>) -> Result<(), ChecksError> {
     let file = HostReport::file(paths);
     let folder = paths.run();
     base::durable::create_dir_all(&folder, 0o755).map_err(ChecksError::write(folder))?;
-    let text = serde_json::to_vec_pretty(&look(paths)).unwrap_or_default();
+    let text = serde_json::to_vec_pretty(&look(paths, differences)).unwrap_or_default();
     base::durable::write(&file, &text, 0o644).map_err(ChecksError::write(file))
 }
 
@@ -120,18 +147,29 @@ fn firewall() -> Result<Firewall, String> {
 
 fn read_firewall(rules: &str) -> Firewall {
     let Some((_, table)) = rules.split_once("table inet mailstead {") else {
-        return Firewall { loaded: false, drops_the_rest: false };
+        return Firewall { loaded: false, drops_the_rest: false, lets_in: Vec::new() };
     };
     // The table ends at the first brace in the first column.
     let table = table.split_once("\n}").map_or(table, |(table, _)| table);
     let drops = table.lines().any(|line| line.contains("hook input") && line.contains("policy drop"));
-    Firewall { loaded: true, drops_the_rest: drops }
+    Firewall { loaded: true, drops_the_rest: drops, lets_in: table.lines().flat_map(lets_in).collect() }
+}
+
+/// The ports of a rule `tcp dport { 25, 80 } accept` or `udp dport 53 accept`.
+fn lets_in(rule: &str) -> Vec<String> {
+    let rule = rule.trim();
+    let Some((protocol, rest)) = rule.split_once(" dport ") else { return Vec::new() };
+    let (true, Some(ports)) = (matches!(protocol, "tcp" | "udp"), rest.strip_suffix(" accept")) else {
+        return Vec::new();
+    };
+    let ports = ports.trim_matches(['{', '}', ' ']).split(',').map(str::trim);
+    ports.filter(|port| port.parse::<u16>().is_ok()).map(|port| format!("{port}/{protocol}")).collect()
 }
 
 fn ssh() -> Result<Ssh, String> {
     let daemon = "/usr/sbin/sshd";
     if !Path::new(daemon).exists() {
-        return Ok(Ssh { installed: false, passwords: false, ports: Vec::new() });
+        return Ok(Ssh { installed: false, passwords: false, root_password: false, ports: Vec::new() });
     }
     // sshd refuses to test itself without the folder that its unit makes.
     if let Err(error) = std::fs::create_dir_all("/run/sshd") {
@@ -145,31 +183,32 @@ fn read_ssh(settings: &str) -> Ssh {
     let is_on = |wanted: &str| settings.lines().any(|line| line.trim() == format!("{wanted} yes"));
     let passwords = is_on("passwordauthentication") || (is_on("kbdinteractiveauthentication") && is_on("usepam"));
     let ports = settings.lines().filter_map(|line| line.strip_prefix("port ")?.trim().parse().ok()).collect();
-    Ssh { installed: true, passwords, ports }
+    Ssh { installed: true, passwords, root_password: passwords && is_on("permitrootlogin"), ports }
 }
 
 /// What lies in the folder of archives; one that is not there yet has none.
 pub fn backups(folder: &Path) -> Result<Backups, String> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Backups { count: 0, newest: None }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Backups { count: 0, newest: None, usual_bytes: None });
+        }
         Err(error) => return Err(format!("{} cannot be read: {error}", folder.display())),
     };
-    let mut found = Backups { count: 0, newest: None };
+    let mut found = Vec::new();
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Ok(meta) = entry.metadata() else { continue };
         // A name that begins with a dot is an archive that is still being written.
-        if !meta.is_file() || name.starts_with('.') || !name.ends_with(".age") {
-            continue;
-        }
-        found.count += 1;
-        let made = seconds(meta.modified().ok());
-        if found.newest.as_ref().is_none_or(|newest| newest.made < made) {
-            found.newest = Some(Archive { name, made, bytes: meta.len() });
+        if meta.is_file() && !name.starts_with('.') && name.ends_with(".age") {
+            found.push(Archive { name, made: seconds(meta.modified().ok()), bytes: meta.len() });
         }
     }
-    Ok(found)
+    found.sort_by_key(|archive| archive.made);
+    let (count, newest) = (found.len() as u64, found.pop());
+    let mut sizes: Vec<u64> = found.iter().map(|archive| archive.bytes).collect();
+    sizes.sort_unstable();
+    Ok(Backups { count, newest, usual_bytes: sizes.get(sizes.len() / 2).copied() })
 }
 
 fn seconds(time: Option<SystemTime>) -> u64 {
@@ -208,10 +247,16 @@ mod tests {
     #[test]
     fn the_firewall_is_ours_only_with_our_table_that_drops_the_rest() {
         let ours = "table inet mailstead {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\n";
-        assert_eq!(read_firewall(ours), Firewall { loaded: true, drops_the_rest: true });
+        let none = Vec::new();
+        assert_eq!(read_firewall(ours), Firewall { loaded: true, drops_the_rest: true, lets_in: none.clone() });
         let open = ours.replace("policy drop", "policy accept");
         let others = format!("{open}table inet other {{\n\ttype filter hook input priority 0; policy drop;\n}}\n");
-        assert_eq!(read_firewall(&others), Firewall { loaded: true, drops_the_rest: false });
+        assert_eq!(read_firewall(&others), Firewall { loaded: true, drops_the_rest: false, lets_in: none });
+        let rules = ours.replace(
+            "\t}\n}",
+            "\t\ttcp dport { 22, 25 } accept\n\t\tudp dport 53 accept\n\t\ttcp dport 80 drop\n\t}\n}",
+        );
+        assert_eq!(read_firewall(&rules).lets_in, ["22/tcp", "25/tcp", "53/udp"]);
         assert!(!read_firewall("").loaded);
     }
 
@@ -247,7 +292,7 @@ mod tests {
     fn a_demo_reports_its_backups_and_leaves_the_machine_alone() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::under(dir.path());
-        collect(&paths).unwrap();
+        collect(&paths, Err("not looked".into())).unwrap();
         let report = HostReport::load(&paths).unwrap();
         assert!(report.backups.is_ok() && report.firewall.is_err() && report.ssh.is_err());
     }

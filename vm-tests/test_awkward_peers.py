@@ -1,4 +1,8 @@
-"""Other people's servers at their worst: nothing is lost, nothing comes twice for no reason, nobody waits for another."""
+"""Other people's servers at their worst: nothing is lost, nothing comes twice for no reason, nobody waits for another.
+
+A box has no clock that could be turned, so "later" comes by `mailstead queue retry` here; what days of 4xx lead to is
+shown in the MTA's own tests (src/mta/tests/mta/queue.rs).
+"""
 
 import json
 import time

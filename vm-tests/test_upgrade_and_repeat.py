@@ -69,6 +69,7 @@ def run_until(owner, done, delay=0.3):
     Returns that stage, or None when the run came to its end before.
     """
     box = owner.box
+    leader = box.leader()
     begun = len(stages(box))
     box.write("/root/go", f"exec {product.INSTALL} | bash -s -- {' '.join(owner.answers())}\n")
     environment = [f"--setenv={key}={value}" for key, value in owner.environment().items()]
@@ -89,7 +90,9 @@ def run_until(owner, done, delay=0.3):
     if stage == "packages":
         time.sleep(delay)
     # From outside of the box, which takes milliseconds: on an idle machine most stages are over in a tenth of a second.
-    subprocess.run(["pkill", "--signal", "KILL", "--full", "/mailstead setup"], check=False)
+    # Only in this box: other worlds on the machine may be setting boxes up as well.
+    here = ["--ns", str(leader), "--nslist", "pid"]
+    subprocess.run(["pkill", "--signal", "KILL", *here, "--full", "/mailstead setup"], check=False)
     box.run("systemctl", "kill", "--signal=SIGKILL", "killed-run", check=False)
     wait_for(finished, 20, "the killed run to end")
     box.run("systemctl", "reset-failed", "killed-run", check=False)

@@ -93,6 +93,66 @@ def submit(world, account, password, to, title, *extra, server, port=465, sender
     )  # fmt: skip
 
 
+# Posts letters one after the other, each conversation for as long as it lasts; prints the ids of those that got a 250.
+POST = """\
+import json, smtplib, ssl, sys, time
+job = json.load(sys.stdin)
+trust = ssl.create_default_context(cafile=job["ca"])
+def converse():
+    if "password" not in job:
+        return smtplib.SMTP(job["server"], 25, timeout=60)
+    smtp = smtplib.SMTP_SSL(job["server"], 465, context=trust, timeout=60)
+    smtp.login(job["sender"], job["password"])
+    return smtp
+smtp, acknowledged, troubles = None, [], []
+for letter in job["letters"]:
+    try:
+        smtp = smtp or converse()
+        smtp.sendmail(job["sender"], letter["to"], letter["text"].encode("latin-1"), ["BODY=8BITMIME"])
+        acknowledged.append(letter["id"])
+    except (smtplib.SMTPException, OSError) as error:
+        troubles.append(repr(error)[:200])
+        smtp = None
+        time.sleep(0.2)
+    time.sleep(job["pause"])
+print(json.dumps([acknowledged, troubles]))
+"""
+
+
+def letter(sender, to, title, body="Hello.\n"):
+    """A message for `post`, with an identity that no other has."""
+    identity = f"{uuid.uuid4().hex}@laptop.hosting.net"
+    head = f"From: {sender}\r\nTo: {to}\r\nSubject: {title}\r\nMessage-ID: <{identity}>\r\n"
+    return {"to": to, "id": identity, "text": head + "\r\n" + body.replace("\n", "\r\n")}
+
+
+def post(host, sender, letters, server, password=None, pause=0, timeout=180):
+    """Posts letters from a host: over 465 with a password, as a mail program, else to port 25. Where a conversation
+    breaks, its letter is given up and the next goes in another. Returns the ids that were acknowledged, and what broke."""
+    job = {"server": server, "sender": sender, "ca": ISSUED_ROOT_FILE, "letters": letters, "pause": pause}
+    job |= {"password": password} if password else {}
+    return json.loads(host.run("python3", "-c", POST, input=json.dumps(job), timeout=timeout).out)
+
+
+def post_all(world, owner, letters):
+    """Posts an owner's letters from the laptop; all are taken."""
+    acknowledged, troubles = post(world.laptop, owner.email, letters, owner.hostname, owner.password)
+    if len(acknowledged) < len(letters):
+        raise WorldError(f"only {len(acknowledged)} of {len(letters)} letters were taken: {troubles}")
+
+
+def wait_for_report(world, owner, address, timeout=40):
+    """The delivery report in the owner's inbox that is about that address."""
+
+    def look():
+        for message in mbsync(world, owner.email, owner.password, owner.hostname).get("INBOX", []):
+            if message.get_content_type() == "multipart/report" and address in message.as_string():
+                return message
+        return None
+
+    return wait_for(look, timeout, f"the report about {address}", interval=0.5)
+
+
 def make_known(world, owner, address):
     """Has the owner write to somebody, whose mail is then not asked to come again, odd as it may look."""
     submit(world, owner.email, owner.password, address, subject("glad to hear from you"), server=owner.hostname)

@@ -45,6 +45,7 @@ def create(world, place):
         ],
     )
     extra4 = settings.ROOT_SERVERS_V4 if place.name == "dns" else []
+    neighbours = settings.AWKWARD.values() if place.name == "awkward" else []
     extra6 = settings.ROOT_SERVERS_V6 if place.name == "dns" else []
     _batch(
         own,
@@ -54,6 +55,7 @@ def create(world, place):
             f"addr add {place.ipv4}/24 dev eth0",
             f"addr add {place.ipv6}/64 dev eth0 nodad",
             *(f"addr add {address}/32 dev eth0" for address in extra4),
+            *(f"addr add {address}/24 dev eth0" for address in neighbours),
             *(f"addr add {address}/128 dev eth0 nodad preferred_lft 0" for address in extra6),
             f"route add default via {place.router4}",
         ],

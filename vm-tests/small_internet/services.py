@@ -4,6 +4,10 @@ Each function writes configuration into a mounted root before the host starts an
 the host runs. A script ends, and so the host ends, when one of its programs does.
 """
 
+import json
+import shlex
+from pathlib import Path
+
 from . import settings
 from .shell import run
 
@@ -82,6 +86,8 @@ mailbox_size_limit = 0
 virtual_mailbox_limit = 0
 default_destination_concurrency_limit = 10
 smtp_connection_cache_on_demand = no
+service_throttle_time = 1s
+transport_retry_time = 1s
 """
 
 # Who has a mailbox at the peer. Everyone else is an unknown user.
@@ -244,3 +250,13 @@ def _same_disk(a, b):
 
 def laptop(host):
     return "exec sleep infinity"
+
+
+def awkward(host, authority):
+    """Servers that misbehave, each at its own address."""
+    folder = host.path("/etc/awkward")
+    folder.mkdir(exist_ok=True)
+    authority.issue("mx.loses.awkward.org", folder / "cert.pem", folder / "key.pem")
+    host.path("/srv/awkward.py").write_text(Path(__file__).with_name("awkward.py").read_text())
+    addresses = shlex.quote(json.dumps(settings.AWKWARD))
+    return f"exec python3 -u /srv/awkward.py {addresses} /etc/awkward/cert.pem /etc/awkward/key.pem"

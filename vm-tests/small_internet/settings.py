@@ -112,8 +112,17 @@ SERVICE_HOSTS = {
         Place("peer", 4, "mail.peer.org"),
         Place("releases", 5, "releases.mailstead.org"),
         Place("laptop", 6, "laptop.hosting.net"),
+        Place("awkward", 7, "awkward.hosting.net"),
     )
 }
+
+# The servers of the host `awkward` (awkward.py tells what is wrong with each): NAME.awkward.org has an address of its own.
+AWKWARD = {
+    name: f"45.90.7.{number}"
+    for number, name in enumerate("sound grey drips silent dot data busy refuses talks breaks loses".split(), start=20)
+}
+# An address of that host where nobody listens, and one that no host has.
+AWKWARD_REFUSES, AWKWARD_DOWN = SERVICE_HOSTS["awkward"].ipv4, "45.90.7.99"
 
 BOX_NAME = re.compile(r"box([1-9][0-9]?)?")
 

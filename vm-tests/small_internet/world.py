@@ -91,6 +91,7 @@ class World:
             self._run_service("acme", services.acme(self.host("acme"), self._authority))
             self._run_service("releases", services.releases(self.host("releases"), self._repositories()))
             self._run_service("laptop", services.laptop(self.host("laptop")))
+            self._run_service("awkward", services.awkward(self.host("awkward"), self._authority))
             (self.folder / "anchor").write_text(anchor + "\n")
             (self.folder / "anchor.ds").write_text("".join(f". IN DS {line}\n" for line in root_ds))
             dns.wait_ready(self.host("dns"))
@@ -104,6 +105,7 @@ class World:
             self._wait_port("peer", 25)
             self._wait_port("peer", 993)
             self._wait_port("releases", 80)
+            self._wait_port("awkward", 25)
             if booting:
                 booting.result()
         self._say(f"the world “{self.name}” is up ({time.monotonic() - began:.1f} s, {suite})")

@@ -6,7 +6,7 @@ from . import settings
 
 TTL = 5
 SIGNED = (".", "com.", "org.", "net.", "in-addr.arpa.", "ip6.arpa.", "peer.org.", "mailstead.org.", "hosting.net.")
-UNSIGNED = ("debian.org.", "spamhaus.org.", "authority.org.", "google.com.", "example.org.")
+UNSIGNED = ("debian.org.", "spamhaus.org.", "authority.org.", "google.com.", "example.org.", "awkward.org.")
 ALL = SIGNED + UNSIGNED
 
 # Who delegates whom. The top-level names' servers have names inside their own zone.
@@ -119,6 +119,23 @@ def _hosting():
     return lines
 
 
+def _awkward():
+    """Domains whose servers misbehave, and some whose MX records do."""
+    lines = _head("awkward.org.", HOSTING)
+    for name, address in settings.AWKWARD.items():
+        lines.append(f"{name}.awkward.org. {TTL} MX 10 mx.{name}.awkward.org.")
+        lines.append(f"mx.{name}.awkward.org. {TTL} A {address}")
+    return lines + [
+        # Many domains, one server that never speaks.
+        f"*.silent.awkward.org. {TTL} MX 10 mx.silent.awkward.org.",
+        f"null.awkward.org. {TTL} MX 0 .",
+        f"refused.awkward.org. {TTL} A {settings.AWKWARD_REFUSES}",
+        f"down.awkward.org. {TTL} A {settings.AWKWARD_DOWN}",
+        *(f"second.awkward.org. {TTL} MX {rank}" for rank in
+          ("10 refused.awkward.org.", "20 down.awkward.org.", "30 mx.sound.awkward.org.")),
+    ]  # fmt: skip
+
+
 def zone_text(zone, ds, dkim):
     """The zone file of `zone`; `ds` maps a signed zone to its DS lines, `dkim` is the peer's quoted key record."""
     releases, acme = settings.SERVICE_HOSTS["releases"], settings.SERVICE_HOSTS["acme"]
@@ -139,5 +156,5 @@ def zone_text(zone, ds, dkim):
         lines = _head(zone, HOSTING) + [line for name, place in simple[zone] for line in _addresses(name, place)]
     else:
         lines = {"peer.org.": lambda: _peer(dkim), "google.com.": _google, "spamhaus.org.": _spamhaus,
-                 "hosting.net.": _hosting}[zone]()  # fmt: skip
+                 "hosting.net.": _hosting, "awkward.org.": _awkward}[zone]()  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -144,12 +144,12 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
         history,
         remote: Arc::clone(&remote),
         neighbours: house.neighbours.clone(),
-        memory: house.memory.clone(),
+        memory: memory::Memory::of(limits::DELIVERY_MEMORY),
         paths: paths.clone(),
         hostname: config.hostname,
         home,
         schedule,
-        slots: queue::runner::slots(),
+        places: queue::places::Places::default(),
     };
     let runner = Arc::new(runner);
     let names = Arc::clone(&runner);

@@ -28,8 +28,12 @@ pub const RECIPIENTS: usize = 100;
 /// `Received` fields after which a message is taken to go in circles. RFC 5321 §6.3 says at least 100 are usually
 /// meant as a loop; Postfix's `hopcount_limit` is 50, and no real path comes near it.
 pub const HOPS: usize = 50;
-/// Octets of messages held in memory by all sessions and deliveries together: two of the largest and then some.
-pub const MEMORY: usize = 128 << 20;
+/// Octets of messages held in memory by all sessions together: two of the largest and then some.
+pub const MEMORY: usize = 112 << 20;
+/// And by all deliveries of messages beyond [`QUEUE_ROW`]: one of the largest and then some. A budget of their own, since
+/// a server may hold on to a delivery for minutes, and mail must come in meanwhile. Smaller ones are bounded by the
+/// number of deliveries, 16 MB in all, so that they never wait behind large ones.
+pub const DELIVERY_MEMORY: usize = 64 << 20;
 
 // --- How long a peer may take (RFC 5321 §4.5.3.2) --------------------------------------------------------------------
 
@@ -149,6 +153,10 @@ pub const GIVE_UP: Duration = Duration::from_secs(5 * 86_400);
 pub const JITTER_PERCENT: u64 = 10;
 /// Deliveries at once, in all.
 pub const DELIVERIES: usize = 50;
+/// A delivery that takes longer makes room for another, while there are no more slow ones than so many: servers that
+/// never speak hold a connection for minutes, and mail for others must not wait for them. Each costs some 100 KB.
+pub const SLOW_AFTER: Duration = Duration::from_secs(15);
+pub const SLOW_DELIVERIES: usize = 200;
 /// Deliveries at once to one destination: at first, and after many successes. Postfix begins with 5 and goes up to 20;
 /// small senders are liked better when they are gentle.
 pub const DELIVERIES_TO_A_PLACE_FIRST: f32 = 2.0;

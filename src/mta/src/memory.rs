@@ -1,4 +1,4 @@
-//! One budget of memory for all messages on their way through, so that many large ones cannot exhaust the box.
+//! Budgets of memory for messages on their way through, so that many large ones cannot exhaust the box.
 
 use crate::limits;
 use std::sync::Arc;
@@ -9,7 +9,10 @@ const UNIT: usize = 64 << 10;
 
 /// The budget. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Memory(Arc<Semaphore>);
+pub struct Memory {
+    free: Arc<Semaphore>,
+    units: usize,
+}
 
 /// A part of the budget, given back when dropped.
 #[derive(Debug)]
@@ -28,17 +31,18 @@ impl Default for Memory {
 impl Memory {
     /// A budget of so many octets.
     pub fn of(octets: usize) -> Self {
-        Self(Arc::new(Semaphore::new(octets / UNIT)))
+        let units = octets / UNIT;
+        Self { free: Arc::new(Semaphore::new(units)), units }
     }
 
     pub fn share(&self) -> Share {
         Share { budget: self.clone(), permits: Vec::new(), held: 0 }
     }
 
-    /// Waits until so many octets are free.
+    /// Waits until so many octets are free; what is larger than the whole budget gets all of it.
     pub async fn wait_for(&self, octets: usize) -> Share {
-        let units = octets.div_ceil(UNIT).clamp(1, limits::MEMORY / UNIT);
-        let permits = Arc::clone(&self.0).acquire_many_owned(u32::try_from(units).unwrap_or(1)).await;
+        let units = octets.div_ceil(UNIT).clamp(1, self.units.max(1));
+        let permits = Arc::clone(&self.free).acquire_many_owned(u32::try_from(units).unwrap_or(1)).await;
         Share { budget: self.clone(), permits: permits.into_iter().collect(), held: units }
     }
 }
@@ -51,7 +55,7 @@ impl Share {
             return true;
         }
         let asked = u32::try_from(more).unwrap_or(u32::MAX);
-        match Arc::clone(&self.budget.0).try_acquire_many_owned(asked) {
+        match Arc::clone(&self.budget.free).try_acquire_many_owned(asked) {
             Ok(permit) => {
                 // One permit object that grows: a long message would collect hundreds otherwise.
                 match self.permits.first_mut() {
@@ -79,5 +83,14 @@ mod tests {
         assert!(two.grow(UNIT));
         drop(one);
         assert!(two.grow(limits::MEMORY));
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_the_budget_waits_for_all_of_it_and_no_longer() {
+        let memory = Memory::of(2 * UNIT);
+        let whole = memory.wait_for(usize::MAX).await;
+        assert!(!memory.share().grow(1));
+        drop(whole);
+        assert!(memory.share().grow(2 * UNIT));
     }
 }

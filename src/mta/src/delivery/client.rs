@@ -12,6 +12,7 @@ use crate::queue::entry::{Needs, Recipient};
 use base::{Address, Domain};
 use std::io;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Which of the two is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,22 +308,48 @@ impl Conversation {
         self.reply(self.patience).await
     }
 
+    /// The whole reply, however many lines it has: a server that says one every few minutes has no more time than others.
     async fn reply(&mut self, within: Duration) -> Result<Reply, ClientError> {
-        let mut reader = ReplyReader::default();
-        loop {
-            let line = match self.channel.line(limits::REPLY_LINE, within).await? {
-                Some(Line::Whole(line)) => line,
-                Some(_) => return Err(ClientError::Garbled),
-                None => return Err(ClientError::Closed),
-            };
-            if let Some(reply) = reader.feed(&line).map_err(|_| ClientError::Garbled)? {
-                return Ok(reply);
+        let read = async {
+            let mut reader = ReplyReader::default();
+            loop {
+                let line = match self.channel.line(limits::REPLY_LINE, within).await? {
+                    Some(Line::Whole(line)) => line,
+                    Some(_) => return Err(ClientError::Garbled),
+                    None => return Err(ClientError::Closed),
+                };
+                if let Some(reply) = reader.feed(&line).map_err(|_| ClientError::Garbled)? {
+                    return Ok(reply);
+                }
             }
-        }
+        };
+        timeout(within, read).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 }
 
 /// A 421 in place of an answer: the server closes.
 fn not_closing(reply: Reply) -> Result<Reply, ClientError> {
     if reply.code == 421 { Err(ClientError::Refused(reply)) } else { Ok(reply) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test]
+    async fn a_reply_that_comes_line_by_line_has_no_more_time_than_one_line() {
+        let (mut server, client) = tokio::io::duplex(1_024);
+        let patience = Duration::from_millis(300);
+        let mut it = Conversation::new(Channel::new(client), Protocol::Smtp, "mx.example.net", patience);
+        let tarpit = tokio::spawn(async move {
+            while server.write_all(b"220-not yet\r\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let error = timeout(Duration::from_secs(5), it.reply(patience)).await.expect("it waits on and on").unwrap_err();
+        assert!(matches!(&error, ClientError::Io(it) if it.kind() == io::ErrorKind::TimedOut), "{error}");
+        drop(it);
+        tarpit.await.unwrap();
+    }
 }

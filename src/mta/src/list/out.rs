@@ -4,6 +4,7 @@ use super::letter::{self, Letter};
 use super::role::{Role, tagged};
 use super::{BOUNCES, LEAVE, Post, blocking, dress, member_token};
 use crate::forward::{self, Origin};
+use crate::history;
 use crate::house::House;
 use crate::limits;
 use crate::message::Message;
@@ -14,6 +15,7 @@ use base::{Address, Domain};
 use std::io;
 use std::sync::Arc;
 use wire::directory::{Bounced, MailingList};
+use wire::mta::{Arrival, Way};
 
 /// Puts a post on disk; from then on it goes out, whatever happens.
 pub(super) async fn begin(house: &Arc<House>, post: Post, message: Message) -> io::Result<()> {
@@ -105,13 +107,21 @@ async fn queue_copy(
         needs: post.needs,
         ..Outgoing::new(format!("{}-{}", post.id, new_id()), tagged(&list.address, &bounces), recipients)
     };
-    house.queue.add(outgoing, Arc::new(copy)).await.map_err(io::Error::other)
+    queue(house, list, outgoing, Arc::new(copy)).await
+}
+
+/// Queues what a list sends, and has the history know of it.
+async fn queue(house: &Arc<House>, list: &MailingList, outgoing: Outgoing, message: Arc<Message>) -> io::Result<()> {
+    let arrival = Arrival { account: Some(list.address.clone()), ..history::arrival(&message, &outgoing, Way::List) };
+    house.queue.add(outgoing, message).await.map_err(io::Error::other)?;
+    house.history.arrived(arrival);
+    Ok(())
 }
 
 /// Signs and queues a letter of the list. Nobody is told when it fails.
 pub(super) async fn write(house: &Arc<House>, list: &MailingList, letter: &Letter) -> io::Result<()> {
     let (recipients, message) = letter_message(&house.neighbours, &house.hostname, list, letter).await?;
-    house.queue.add(Outgoing::new(new_id(), None, recipients), message).await.map_err(io::Error::other)
+    queue(house, list, Outgoing::new(new_id(), None, recipients), message).await
 }
 
 async fn letter_message(
@@ -145,7 +155,7 @@ pub(super) async fn to_moderators(
         recipients.extend(neighbours.recipients(moderator, base::time::now_unix()).await.map_err(io::Error::other)?);
     }
     let outgoing = Outgoing { needs: origin.needs, ..Outgoing::new(new_id(), sender, recipients) };
-    house.queue.add(outgoing, Arc::new(message)).await.map_err(io::Error::other)
+    queue(house, list, outgoing, Arc::new(message)).await
 }
 
 /// What becomes of a failure that the box itself met with a member's copy.

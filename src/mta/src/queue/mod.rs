@@ -10,6 +10,7 @@ mod database;
 pub mod entry;
 mod legacy;
 pub mod owner;
+pub mod places;
 #[cfg(test)]
 mod power_cut;
 pub mod runner;

@@ -2,6 +2,7 @@
 
 use super::book::{Passage, Rests, Work};
 use super::entry::{Destination, Entry, Recipient};
+use super::places::Places;
 use super::schedule::Schedule;
 use super::settle::{self, Settled};
 use super::{Outgoing, Queue, new_id};
@@ -10,7 +11,7 @@ use crate::delivery::names::Names;
 use crate::delivery::remote::Remote;
 use crate::delivery::{Outcome, Trouble, mailboxes};
 use crate::dsn::{self, About, Kind, Reporter};
-use crate::history::History;
+use crate::history::{self, History};
 use crate::limits;
 use crate::list::{self, Bounce};
 use crate::memory::Memory;
@@ -20,8 +21,7 @@ use crate::session::OWN_VERDICT;
 use base::{Address, Domain, Paths};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
-use wire::mta::{Step, What};
+use wire::mta::{Step, Way, What};
 
 /// How long after a failure of this box itself (disk, directory) the same is tried again.
 const OWN_TROUBLE_WAIT: u64 = 60;
@@ -39,7 +39,7 @@ pub struct Runner<N> {
     pub hostname: Domain,
     pub home: Domain,
     pub schedule: Schedule,
-    pub slots: Arc<Semaphore>,
+    pub places: Places,
 }
 
 impl Schedule {
@@ -55,10 +55,10 @@ impl<N: Names> Runner<N> {
     /// Delivers until the process ends.
     pub async fn run(self: Arc<Self>) {
         loop {
-            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+            let Some(place) = self.places.take().await else { return };
             let (work, next) = self.queue.next();
             let Some(work) = work else {
-                drop(slot);
+                drop(place);
                 let wait =
                     next.map_or(LONGEST_SLEEP, |at| Duration::from_secs(at.saturating_sub(self.queue.clock.now())));
                 // Either something changed (a new message, a delivery that ended), or the next one is due.
@@ -66,10 +66,7 @@ impl<N: Names> Runner<N> {
                 continue;
             };
             let runner = Arc::clone(&self);
-            tokio::spawn(async move {
-                runner.attempt(work).await;
-                drop(slot);
-            });
+            tokio::spawn(place.hold(async move { runner.attempt(work).await }));
         }
     }
 
@@ -91,7 +88,10 @@ impl<N: Names> Runner<N> {
         if due.is_empty() {
             return Passage::Unclear;
         }
-        let share = self.memory.wait_for(usize::try_from(entry.bytes).unwrap_or(usize::MAX)).await;
+        let share = match usize::try_from(entry.bytes).unwrap_or(usize::MAX) {
+            ..=limits::QUEUE_ROW => None,
+            octets => Some(self.memory.wait_for(octets).await),
+        };
         let (outcomes, message) = match self.queue.message(work.number, &entry.id).await {
             Ok(message) => (self.deliver(entry, &work.destination, &due, &message).await, message),
             Err(error) => {
@@ -151,14 +151,21 @@ impl<N: Names> Runner<N> {
         outcomes.iter().for_each(|(address, outcome)| self.note(entry, address, outcome));
         let Settled { recipients, notices } = settle::settle(entry, outcomes, &self.schedule, now, rand::random());
         let done = match self.reports(work, entry, &notices, message, now).await {
-            Ok(reports) => self.queue.settle(work.number, recipients, reports).await.map_err(|error| error.to_string()),
+            Ok(reports) => {
+                let told: Vec<_> = reports.iter().map(|(it, report)| history::arrival(report, it, Way::Own)).collect();
+                let settled = self.queue.settle(work.number, recipients, reports).await;
+                settled.map_err(|error| error.to_string()).map(|()| told)
+            }
             Err(why) => Err(format!("the report to its sender waits: {why}")),
         };
         match done {
-            Ok(()) => notices.iter().for_each(|(kind, about)| {
-                let words = format!("the sender was told: {}", kind.subject());
-                self.history.step(&entry.id, Some(&about.recipient), Step::new(What::Reported, words));
-            }),
+            Ok(told) => {
+                for (kind, about) in &notices {
+                    let words = format!("the sender was told: {}", kind.subject());
+                    self.history.step(&entry.id, Some(&about.recipient), Step::new(What::Reported, words));
+                }
+                told.into_iter().for_each(|report| self.history.arrived(report));
+            }
             Err(why) => {
                 tracing::error!("what became of message {} is not written down, so it is tried again: {why}", entry.id);
                 self.queue.put_off(work, now + OWN_TROUBLE_WAIT);
@@ -233,9 +240,4 @@ impl<N: Names> Runner<N> {
 
 fn alike(due: &[Recipient], outcome: &Outcome) -> Outcomes {
     due.iter().map(|recipient| (recipient.address.clone(), outcome.clone())).collect()
-}
-
-/// How many deliveries are under way at once.
-pub fn slots() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(limits::DELIVERIES))
 }

@@ -3,6 +3,7 @@
 use crate::house::{House, eventually};
 use crate::peer::Peer;
 use mail_parser::MessageParser;
+use wire::mta::{Way, What};
 
 const HELLO: &str = "From: ann@example.org\r\nSubject: to be returned\r\n\r\nsecret text";
 
@@ -29,6 +30,8 @@ async fn a_refused_recipient_is_reported_and_the_other_gets_the_mail() {
     }
     assert!(!report.contains("secret text"));
     assert_eq!(house.messages_for("ann@example.org").len(), 1);
+    let told = house.told(&["ann@example.org", "could not be delivered"], What::Stored).await;
+    assert_eq!((told.arrival.way, told.arrival.sender), (Way::Own, None));
 }
 
 #[tokio::test]

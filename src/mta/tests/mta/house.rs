@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::net::{TcpStream, UnixListener};
 use wire::directory::{self, BackupMx, Bounced, Forwarding, Login, MailingList, Member, Posting, Resolution, Writers};
 use wire::filter::{self, Action, Signed, Verdict};
+use wire::mta::{Trace, Traced, What};
 use wire::{Answer, Kind, Refusal, Serve};
 
 /// The members of the list club@example.org, and whether mail to them came back.
@@ -147,6 +148,21 @@ impl House {
     /// What waits, as its owner sees it.
     pub async fn queue(&self) -> Vec<wire::mta::Waiting> {
         wire::Client::new(self.paths.clone()).ask(&wire::mta::Queue {}).await.unwrap()
+    }
+
+    /// What the history tells of the one message that these words fit and that has come to `last`.
+    pub async fn told(&self, words: &[&str], last: What) -> Traced {
+        let words = words.iter().map(|word| word.to_string()).collect();
+        let ask = Trace { words, since: None, until: None, limit: 10 };
+        for _ in 0..500 {
+            let found = wire::Client::new(self.paths.clone()).ask(&ask).await.unwrap();
+            let there = |it: &Traced| it.steps.iter().any(|step| step.what == last);
+            if let Some(it) = found.into_iter().find(there) {
+                return it;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the history has no {last:?} of {:?}", ask.words);
     }
 
     pub async fn await_empty_queue(&self) {

@@ -2,7 +2,7 @@
 
 use crate::house::{House, address, eventually};
 use crate::peer::Peer;
-use wire::mta::{DecidePost, HeldPosts};
+use wire::mta::{DecidePost, HeldPosts, Way, What};
 
 const POST: &str = "From: joe@example.net\r\nSubject: AUTHENTIC hello\r\n\r\nhi";
 
@@ -44,6 +44,11 @@ async fn a_members_post_goes_to_every_member_with_the_lists_fields_and_a_way_out
     );
     let folder = house.paths.queue().join(".lists/out");
     eventually(|| std::fs::read_dir(&folder).unwrap().count() == 0).await;
+    // What became of each copy can be looked up like any message.
+    for (member, last) in [("pat@example.net", What::Sent), ("ann@example.org", What::Stored)] {
+        let told = house.told(&[member, "hello"], last).await;
+        assert_eq!((told.arrival.way, told.arrival.account), (Way::List, Some(address("club@example.org"))));
+    }
 
     // It does not go round again, and one letter to the way out is enough, wherever it comes from.
     let again = client.mail("joe@example.net", &["club@example.org"], pat.trim_end()).await;

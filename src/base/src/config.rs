@@ -5,6 +5,7 @@
 use crate::address::{Address, Domain};
 use crate::durable;
 use crate::paths::Paths;
+use crate::tell::Tell;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -43,6 +44,9 @@ pub struct BoxConfig {
     /// How many nightly archives are kept.
     #[serde(default = "default_backups_kept", skip_serializing_if = "is_default_backups_kept")]
     pub backups_kept: u16,
+    /// Who hears of the status checks besides the owner.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tell: Tell,
     /// Present only in a demo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub demo: Option<DemoOptions>,
@@ -204,6 +208,7 @@ impl BoxConfig {
             ipv6: None,
             blocklists: default_blocklists(),
             backups_kept: default_backups_kept(),
+            tell: Tell::default(),
             demo: None,
         }
     }

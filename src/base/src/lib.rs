@@ -13,6 +13,7 @@ pub mod paths;
 pub mod role;
 pub mod sasl;
 pub mod secret;
+pub mod tell;
 pub mod time;
 pub mod tls;
 

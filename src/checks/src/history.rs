@@ -1,21 +1,42 @@
 //! What the runs leave behind: the latest results, and a bounded list of what changed when.
 
 use crate::ChecksError;
-use crate::limits::MAX_CHANGES;
+use crate::limits::{HISTORY_DAYS, MAX_CHANGES};
 use base::Paths;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use wire::status::{CheckResult, State};
 
-/// A line of `changes.jsonl`.
+/// A line of `changes.jsonl`: a check that came into another state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Change {
+pub struct Change {
     /// Seconds since 1970.
-    time: u64,
-    id: String,
-    from: Option<State>,
-    to: State,
-    seen: String,
+    pub time: u64,
+    /// The check's.
+    pub id: String,
+    /// `None` the first time.
+    pub from: Option<State>,
+    pub to: State,
+    pub seen: String,
+}
+
+/// What changed since the box was set up, within the bounds of the history; the oldest first. Lines that cannot be read
+/// are left out.
+pub fn past(paths: &Paths) -> Result<Vec<Change>, ChecksError> {
+    let lines = lines(&changes_file(paths))?;
+    Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn changes_file(paths: &Paths) -> PathBuf {
+    paths.checks().join("changes.jsonl")
+}
+
+fn lines(path: &Path) -> Result<Vec<String>, ChecksError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(ChecksError::Read { path: path.to_owned(), source }),
+    }
 }
 
 fn results_file(paths: &Paths) -> PathBuf {
@@ -61,13 +82,11 @@ fn note_changes(paths: &Paths, changes: &[Change]) -> Result<(), ChecksError> {
     if changes.is_empty() {
         return Ok(());
     }
-    let path = paths.checks().join("changes.jsonl");
-    let old = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(source) => return Err(ChecksError::Read { path, source }),
-    };
-    let mut lines: Vec<String> = old.lines().map(str::to_owned).collect();
+    let path = changes_file(paths);
+    let mut lines = lines(&path)?;
+    let newest = changes.iter().map(|change| change.time).max().unwrap_or(0);
+    let old = newest.saturating_sub(HISTORY_DAYS * 86_400);
+    lines.retain(|line| serde_json::from_str::<Change>(line).is_ok_and(|change| change.time >= old));
     lines.extend(changes.iter().filter_map(|change| serde_json::to_string(change).ok()));
     let surplus = lines.len().saturating_sub(MAX_CHANGES);
     let text = lines.split_off(surplus).join("\n") + "\n";
@@ -92,6 +111,20 @@ pub mod tests {
             since: at,
             checked: at,
         }
+    }
+
+    #[test]
+    fn the_history_ends_after_its_days_and_what_is_no_line_of_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        std::fs::create_dir_all(paths.checks()).unwrap();
+        std::fs::write(changes_file(&paths), "half a li\n").unwrap();
+        let day = 86_400;
+        for at in [0, 10 * day, (HISTORY_DAYS + 5) * day] {
+            note_changes(&paths, &changes(&[], &[result("a", State::Ok, at)])).unwrap();
+        }
+        let times: Vec<u64> = past(&paths).unwrap().iter().map(|change| change.time / day).collect();
+        assert_eq!(times, [10, HISTORY_DAYS + 5]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod limits;
 mod mail;
 mod names;
 mod probes;
+mod push;
 mod render;
 mod talk;
 mod text;
@@ -19,7 +20,7 @@ mod tls;
 mod world;
 
 pub use error::ChecksError;
-pub use history::latest;
+pub use history::{Change, latest, past};
 pub use render::{exit_code, render_text};
 pub use text::Mend;
 pub use wire::status::{CheckResult, State};
@@ -40,6 +41,7 @@ pub async fn run(paths: Paths) -> Result<(), ChecksError> {
     tracing::info!("{} checks done; the worst is {}", results.len(), worst.name());
     if let Ok(config) = BoxConfig::load(&paths) {
         mail::tell_owner(&paths, &config, &results).await?;
+        push::tell(&paths, &config, &results, base::time::now_unix()).await?;
     }
     Ok(())
 }
@@ -112,6 +114,10 @@ pub async fn check(
         Err(error) => without_answers(&texts, &error.to_string(), now),
     };
     engine::carry_over(&mut results, &previous);
+    if !paths.is_live() {
+        // Nobody but systemd could do it.
+        results.iter_mut().for_each(|result| result.mend = None);
+    }
     Ok(results)
 }
 

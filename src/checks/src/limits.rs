@@ -21,13 +21,19 @@ pub const MAX_PAGE: u64 = 64 << 10;
 pub const MAX_PARENT_SERVERS: usize = 4;
 /// Longest text of what was seen. A page stays readable.
 pub const MAX_SEEN: usize = 1500;
-/// Changes of state that are remembered: with some five a day, more than a year.
+/// How long changes of state are remembered: a year and the weeks in which it is looked back at.
+pub const HISTORY_DAYS: u64 = 400;
+/// And how many of them at most: with some five a day, more than a year.
 pub const MAX_CHANGES: usize = 2000;
 /// The change mail is sent at the first run after this hour, local time.
 pub const MAIL_HOUR: i8 = 7;
 /// Longest time for one of root's commands (`nft`, `sshd -T`, `apt-get -s`).
 pub const COMMAND_SECONDS: u32 = 20;
 
+/// How long a check has to be in its state until others are told of it at once: two runs of the timer, and a little.
+pub const STEADY_FOR: Duration = Duration::from_secs(15 * 60);
+/// How long a web address may take to hear of news.
+pub const PUSHED_WITHIN: Duration = Duration::from_secs(20);
 /// How long an MTA-STS policy may take. Senders are told to give up after a minute (RFC 8461 §3.3); the page is not.
 pub const FETCHED_WITHIN: Duration = Duration::from_secs(8);
 /// Longest MTA-STS policy that senders are advised to take (RFC 8461 §3.3).

@@ -45,11 +45,14 @@ pub async fn tell_owner(paths: &Paths, config: &BoxConfig, results: &[CheckResul
         return remember(paths, &Told { time: now, ..told });
     }
     let Ok(from) = Address::new("postmaster", config.email.domain().clone()) else { return Ok(()) };
-    let message = message(config, &from, &news, now);
-    let ask = wire::mta::Send { from, to: config.email.clone() };
-    if let Err(error) = wire::Client::new(paths.clone()).ask_with_body(&ask, message.as_bytes()).await {
-        tracing::warn!("the change mail waits for a later run: {error}");
-        return Ok(());
+    // First to elsewhere: when that fails nobody has been told, and a later run tells both.
+    for to in config.tell.also.iter().chain([&config.email]) {
+        let message = message(config, (&from, to), &news, now);
+        let ask = wire::mta::Send { from: from.clone(), to: to.clone() };
+        if let Err(error) = wire::Client::new(paths.clone()).ask_with_body(&ask, message.as_bytes()).await {
+            tracing::warn!("the change mail waits for a later run: {error}");
+            return Ok(());
+        }
     }
     let broken = news.broke.iter().chain(&news.still).map(|result| result.id.clone()).collect();
     remember(paths, &Told { time: now, broken })
@@ -103,7 +106,7 @@ fn subject(hostname: &str, news: &News<'_>) -> String {
 }
 
 /// The message with its header, in UTF-8, lines ending in CRLF.
-fn message(config: &BoxConfig, from: &Address, news: &News<'_>, now: u64) -> String {
+fn message(config: &BoxConfig, (from, to): (&Address, &Address), news: &News<'_>, now: u64) -> String {
     let host = &config.hostname;
     let mut body = String::new();
     for (result, number) in news.broke.iter().zip(1..) {
@@ -125,10 +128,10 @@ fn message(config: &BoxConfig, from: &Address, news: &News<'_>, now: u64) -> Str
     let _ = writeln!(body, "All checks: https://{host}/admin, or on the box: mailstead status");
     let head = [
         format!("From: Mailstead <{from}>"),
-        format!("To: <{}>", config.email),
+        format!("To: <{to}>"),
         format!("Subject: {}", subject(host.as_str(), news)),
         format!("Date: {}", base::time::rfc5322(now)),
-        format!("Message-ID: <checks.{now}.{}@{host}>", std::process::id()),
+        format!("Message-ID: <checks.{now}.{}.{}@{host}>", std::process::id(), to.domain()),
         "Auto-Submitted: auto-generated".to_owned(),
         "MIME-Version: 1.0".to_owned(),
         "Content-Type: text/plain; charset=utf-8".to_owned(),
@@ -226,7 +229,7 @@ mod tests {
         let told = Told { time: 0, broken: ["disk".to_owned()].into() };
         let results = [broken, mended];
         let from = Address::parse("postmaster@example.org").unwrap();
-        let mail = message(&config(), &from, &news(&told, &results), 1_795_248_000);
+        let mail = message(&config(), (&from, &config().email), &news(&told, &results), 1_795_248_000);
         assert!(mail.starts_with("From: Mailstead <postmaster@example.org>\r\nTo: <ann@example.org>\r\n"));
         assert!(mail.contains("Subject: box.example.org: one thing needs you\r\n"));
         assert!(

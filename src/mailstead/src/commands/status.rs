@@ -32,6 +32,9 @@ pub struct Status {
     /// List the checks by group, without looking.
     #[arg(long, conflicts_with_all = ["watch", "mend", "fresh"])]
     list: bool,
+    /// Show what changed when, the latest last; with --group only of these checks.
+    #[arg(long, conflicts_with_all = ["watch", "mend", "fresh", "list"])]
+    history: bool,
     /// Have the box mend what this check found, and look again.
     #[arg(long, value_name = "CHECK", conflicts_with_all = ["watch", "group"])]
     mend: Option<String>,
@@ -49,6 +52,9 @@ impl Status {
         }
         commands::require_root(&paths)?;
         commands::config(&paths)?;
+        if self.history {
+            return self.show_history(&paths);
+        }
         match (&self.mend, self.watch) {
             (Some(id), _) => self.mend(&paths, id).await,
             (None, Some(seconds)) => loop {
@@ -85,6 +91,24 @@ impl Status {
         let results = checks::check(paths.clone(), ask, &mut tell).await;
         bar.finish_and_clear();
         Ok(results?)
+    }
+
+    fn show_history(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
+        let known = checks::known()?;
+        let title = |id: &str| known.iter().find(|check| check.id == id).map_or(id, |check| &check.title).to_owned();
+        let in_group = |id: &str| known.iter().any(|check| check.id == id && self.group.contains(&check.group));
+        let wanted = |id: &String| self.group.is_empty() || self.group.contains(id) || in_group(id);
+        let past: Vec<_> = checks::past(paths)?.into_iter().filter(|change| wanted(&change.id)).collect();
+        if self.json {
+            output::json(&past)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        for change in past {
+            let seen = change.seen.lines().next().unwrap_or_default();
+            let at = base::time::readable(change.time);
+            say!("{at}  {:<8} {}: {seen}", change.to.name(), title(&change.id));
+        }
+        Ok(ExitCode::SUCCESS)
     }
 
     fn list_checks(&self) -> anyhow::Result<ExitCode> {

@@ -1,20 +1,24 @@
 //! The dns door: one `match` over its requests.
 
+mod own;
+mod zones;
+
 use crate::records::ZoneFacts;
 use crate::stages::{self, Mover};
-use crate::{DnsError, keys, publish};
-use base::config::LETS_ENCRYPT;
-use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths, Role};
+use crate::{DnsError, authorities, custom, dynamic, secondaries, state};
+use base::{BoxConfig, HostFacts, Paths, Role};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use wire::dns::{DmarcStage, Ds, Request, SetDmarc};
+use wire::dns::{DmarcStage, Request, SetDmarc};
 use wire::{Answer, Client, Kind, Refusal, Serve, directory, filter};
 
 /// How often it is looked what the day brings.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
+/// How soon when something that was decided is not served yet, or could not be done.
+const LOOK_SOON: Duration = Duration::from_secs(60);
 
 pub struct Dns {
     paths: Paths,
@@ -22,12 +26,13 @@ pub struct Dns {
     client: Client,
     /// One publication at a time.
     publishing: Mutex<()>,
+    throttle: std::sync::Mutex<dynamic::Throttle>,
 }
 
 impl Dns {
     pub fn new(paths: Paths, config: BoxConfig) -> Self {
         let client = Client::new(paths.clone());
-        Self { paths, config, client, publishing: Mutex::new(()) }
+        Self { paths, config, client, publishing: Mutex::new(()), throttle: std::sync::Mutex::default() }
     }
 
     /// What the records follow from, asked of those who know.
@@ -35,13 +40,33 @@ impl Dns {
         let domains = self.client.ask(&directory::Domains {}).await?;
         self.client.ask(&filter::EnsureKeys { domains: domains.clone() }).await?;
         let dkim = self.client.ask(&filter::DkimKeys { domains: domains.clone() }).await?;
-        let host = HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))?;
-        let ca = (self.config.acme.directory == LETS_ENCRYPT).then(|| "letsencrypt.org".to_owned());
-        let tls_key = tls_key(&self.paths);
+        let host = self.host()?;
+        let authorities = authorities::of(&self.paths, &authorities::directories(&self.config));
         let relays = self.client.ask(&directory::Relays {}).await?;
         let stages = stages::load(&self.paths)?;
         let dmarc = domains.iter().map(|domain| (domain.clone(), stages::policy(&stages, domain))).collect();
-        Ok(ZoneFacts { hostname: self.config.hostname.clone(), host, domains, dkim, tls_key, ca, relays, dmarc })
+        let mut added = custom::load(&self.paths)?;
+        added.extend(dynamic::records(&dynamic::load(&self.paths)?));
+        let planned: Option<u64> = state::read(&self.paths.dns().join("move.json"))?;
+        Ok(ZoneFacts {
+            hostname: self.config.hostname.clone(),
+            host,
+            domains,
+            dkim,
+            tls_keys: tls_keys(&self.paths),
+            authorities,
+            relays,
+            dmarc,
+            logos: self.config.logos.clone(),
+            secondaries: secondaries::load(&self.paths)?.into_iter().map(|kept| kept.shown.server).collect(),
+            moving: planned.is_some_and(|until| until > base::time::now_unix()),
+            custom: added,
+            inner: Default::default(),
+        })
+    }
+
+    fn host(&self) -> Result<HostFacts, DnsError> {
+        HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))
     }
 
     /// Lets time pass for the DMARC policies.
@@ -53,13 +78,18 @@ impl Dns {
         mover.pass(&domains, &host, now).await
     }
 
-    /// Looks now and then whether a DMARC policy is to be announced or taken, until the process ends.
+    /// Looks at the start and then now and again whether something is due, until the process ends.
     pub async fn pass_days(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            if let Err(error) = self.publish(false).await {
-                tracing::warn!("the zones wait: {error}");
-            }
+            let wait = match self.publish(false).await {
+                Ok(done) if done.is_settled => LOOK_EVERY,
+                Ok(_) => LOOK_SOON,
+                Err(error) => {
+                    tracing::warn!("the zones wait: {error}");
+                    LOOK_SOON
+                }
+            };
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -80,32 +110,6 @@ impl Dns {
         let shown = stages::shown(&changed, std::slice::from_ref(&ask.domain), now);
         shown.into_iter().next().ok_or_else(|| stages::unknown(&ask.domain))
     }
-
-    async fn publish(&self, dry_run: bool) -> Result<Vec<Domain>, DnsError> {
-        if !dry_run {
-            self.pass_time(base::time::now_unix()).await?;
-        }
-        if self.config.dns == DnsMode::External {
-            return Ok(Vec::new());
-        }
-        let _one = self.publishing.lock().await;
-        let facts = self.facts().await?;
-        publish::publish(&self.paths, &facts, base::time::now_unix(), dry_run)
-    }
-
-    async fn ds(&self, domain: &Domain) -> Result<Ds, Refusal> {
-        if self.config.dns == DnsMode::External {
-            let words = "the DNS of this box is kept elsewhere (dns: external), so it has no DS record";
-            return Err(Refusal::new(Kind::Invalid, words));
-        }
-        let zones = self.facts().await.map_err(refusal)?.zones();
-        if !zones.contains(domain) {
-            let list = zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(", ");
-            return Err(Refusal::new(Kind::NotFound, format!("{domain} is not a zone of this box; it has: {list}")));
-        }
-        let key = keys::load_or_create(&self.paths.dns(), domain).map_err(refusal)?;
-        Ok(keys::ds(domain, &key))
-    }
 }
 
 fn refusal(error: DnsError) -> Refusal {
@@ -117,11 +121,22 @@ fn refusal(error: DnsError) -> Refusal {
     Refusal::new(kind, error.to_string())
 }
 
-/// SHA-256 of the served certificate's public key (TLSA 3 1 1, RFC 6698 §2.1), if there is one already.
-fn tls_key(paths: &Paths) -> Option<String> {
-    let der = CertificateDer::from_pem_file(paths.tls().join("chain.pem")).ok()?;
-    let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
-    Some(hex::encode(Sha256::digest(certificate.tbs_certificate.subject_pki.raw)))
+/// SHA-256 of the served certificate's public key (TLSA 3 1 1, RFC 6698 §2.1), if there is one already, and of the key that
+/// comes next, which the certs role announces by a file.
+fn tls_keys(paths: &Paths) -> Vec<String> {
+    let served = || {
+        let der = CertificateDer::from_pem_file(paths.tls().join("chain.pem")).ok()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        Some(hex::encode(Sha256::digest(certificate.tbs_certificate.subject_pki.raw)))
+    };
+    let next = || {
+        let text = std::fs::read_to_string(paths.tls().join("next.spki")).ok()?;
+        let digest = text.trim().to_ascii_lowercase();
+        (digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digest)
+    };
+    let mut keys: Vec<String> = served().into_iter().chain(next()).collect();
+    keys.dedup();
+    keys
 }
 
 impl Serve for Dns {
@@ -130,10 +145,27 @@ impl Serve for Dns {
     async fn answer(&self, _peer: Role, request: Request, _body: Vec<u8>) -> Result<Answer, Refusal> {
         match request {
             Request::Records(ask) => ask.answer(self.facts().await.map_err(refusal)?.records()),
-            Request::Publish(ask) => ask.answer(self.publish(ask.dry_run).await.map_err(refusal)?),
+            Request::Publish(ask) => ask.answer(self.publish(ask.dry_run).await.map_err(refusal)?.zones),
             Request::DmarcStages(ask) => ask.answer(self.stages().await.map_err(refusal)?),
             Request::SetDmarc(ask) => ask.answer(self.set_dmarc(&ask).await?),
-            Request::DelegationSigners(ask) => ask.answer(vec![self.ds(&ask.domain).await?]),
+            Request::DelegationSigners(ask) => ask.answer(self.ds(&ask.domain).await?),
+            Request::ZoneKeys(ask) => ask.answer(self.zone_keys(&ask.domain).await?),
+            Request::Rollover(ask) => ask.answer(self.rollover(&ask.domain, ask.step).await?),
+            Request::CustomRecords(ask) => ask.answer(custom::load(&self.paths).map_err(refusal)?),
+            Request::ChangeCustom(ask) => ask.answer(self.change_custom(ask.change.clone()).await?),
+            Request::DynamicNames(ask) => ask.answer(self.dynamic_names()?),
+            Request::AddDynamic(ask) => ask.answer(self.add_dynamic(&ask.name).await?),
+            Request::RemoveDynamic(ask) => ask.answer(self.remove_dynamic(&ask.name).await?),
+            Request::SetDynamicAddress(ask) => ask.answer(self.set_dynamic(&ask).await?),
+            Request::Secondaries(ask) => ask.answer(self.secondaries()?),
+            Request::SecondaryKey(ask) => ask.answer(self.secondary_key(&ask.server)?),
+            Request::AddSecondary(ask) => ask.answer(self.add_secondary(&ask.server, &ask.addresses).await?),
+            Request::RemoveSecondary(ask) => ask.answer(self.remove_secondary(&ask.server).await?),
+            Request::PlanMove(ask) => {
+                let _one = self.publishing.lock().await;
+                state::write(&self.paths.dns().join("move.json"), &ask.until).map_err(refusal)?;
+                ask.answer(())
+            }
         }
     }
 }

@@ -148,7 +148,9 @@ impl TryFrom<String> for Logo {
         let plain = url.len() <= 1_024 && url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
         match plain && url.starts_with("https://") {
             true => Ok(Self(url)),
-            false => Err(format!("“{url}” is not the address of a logo; it begins with https:// and has no spaces or ;")),
+            false => {
+                Err(format!("“{url}” is not the address of a logo; it begins with https:// and has no spaces or ;"))
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ mod world;
 
 pub use error::ChecksError;
 pub use history::latest;
+pub use probes::records::Compared;
 pub use render::{exit_code, render_text};
 pub use wire::status::{CheckResult, State};
 
@@ -41,6 +42,12 @@ pub async fn run(paths: Paths) -> Result<(), ChecksError> {
         mail::tell_owner(&paths, &config, &results).await?;
     }
     Ok(())
+}
+
+/// Every record that the box needs against what the public servers answer.
+pub async fn compare_records(paths: &Paths, config: BoxConfig) -> Result<Vec<Compared>, String> {
+    let world = World::new(paths, config).map_err(|error| error.to_string())?;
+    probes::records::compare(&world).await
 }
 
 /// Looks at everything now and writes nothing. Results stand in the order of the page.

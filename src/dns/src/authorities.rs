@@ -20,7 +20,8 @@ pub fn of(paths: &Paths, directories: &[&str]) -> Vec<Authority> {
     let accounts = accounts(paths);
     let one = |directory: &&str| {
         let host = host(directory)?;
-        let ends = |known: &str| host == known || host.ends_with(&format!(".{known}")) || host.ends_with(&format!("-{known}"));
+        let ends =
+            |known: &str| host == known || host.ends_with(&format!(".{known}")) || host.ends_with(&format!("-{known}"));
         let (_, name) = KNOWN.iter().find(|(known, _)| ends(known))?;
         let account = accounts.iter().find(|uri| self::host(uri) == Some(host)).cloned();
         Some(Authority { name: (*name).to_owned(), account })
@@ -40,7 +41,9 @@ fn accounts(paths: &Paths) -> Vec<String> {
     let is_small = std::fs::metadata(&file).is_ok_and(|meta| meta.len() <= MAX_FILE);
     let text = if is_small { std::fs::read_to_string(&file).unwrap_or_default() } else { String::new() };
     // What would end the value or the quotes in a CAA record is no URI.
-    let plain = |line: &&str| line.starts_with("https://") && line.bytes().all(|byte| byte.is_ascii_graphic() && !b"\";\\".contains(&byte));
+    let plain = |line: &&str| {
+        line.starts_with("https://") && line.bytes().all(|byte| byte.is_ascii_graphic() && !b"\";\\".contains(&byte))
+    };
     text.lines().map(str::trim).filter(plain).map(str::to_owned).collect()
 }
 

@@ -10,8 +10,8 @@ use crate::records::ZoneFacts;
 use crate::{DnsError, state, zonefile};
 use base::Paths;
 use bytes::Bytes;
-use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::base::name::FlattenInto;
+use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::base::{Name, Record as Rr, Rtype};
 use domain::rdata::ZoneRecordData;
 use domain::zonefile::inplace::{Entry, Zonefile};
@@ -26,8 +26,7 @@ const MAX_VALUE: usize = 4_096;
 /// Key rollovers wait for the longest TTL.
 pub const MAX_TTL: u32 = 86_400;
 const MIN_TTL: u32 = 60;
-const KINDS: [&str; 12] =
-    ["A", "AAAA", "CAA", "CNAME", "DS", "MX", "NAPTR", "NS", "SRV", "SSHFP", "TLSA", "TXT"];
+const KINDS: [&str; 12] = ["A", "AAAA", "CAA", "CNAME", "DS", "MX", "NAPTR", "NS", "SRV", "SSHFP", "TLSA", "TXT"];
 /// Names below a mail domain whose addresses the owner may lead elsewhere.
 const FREE: [&str; 3] = ["www", "autoconfig", "autodiscover"];
 
@@ -97,7 +96,9 @@ fn checked(record: Custom) -> Result<Custom, String> {
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte);
     if name.is_empty() || name.len() > 253 || !name.bytes().all(plain) {
-        return Err(format!("“{name}” is not a name that a record can have; write it in full, such as shop.example.org"));
+        return Err(format!(
+            "“{name}” is not a name that a record can have; write it in full, such as shop.example.org"
+        ));
     }
     if !(MIN_TTL..=MAX_TTL).contains(&record.ttl) {
         return Err(format!("a TTL is from {MIN_TTL} to {MAX_TTL} seconds"));
@@ -184,7 +185,9 @@ fn beside(record: &Custom, kept: &[Custom], generated: &[Record]) -> Result<(), 
     let name = &record.name;
     let mut theirs = kept.iter().filter(|one| one.name == *name);
     if theirs.clone().any(|one| (one.kind == "CNAME") != (record.kind == "CNAME")) {
-        return Err(format!("{name} cannot have a CNAME and other records; remove one first: mailstead dns remove {name}"));
+        return Err(format!(
+            "{name} cannot have a CNAME and other records; remove one first: mailstead dns remove {name}"
+        ));
     }
     if record.kind == "CNAME" && theirs.any(|one| one.kind == "CNAME") {
         return Err(format!("{name} has a CNAME already; use: mailstead dns set"));

@@ -10,6 +10,8 @@
 
 mod authorities;
 pub mod custom;
+pub mod dkim;
+mod dkim_files;
 pub mod dmarc;
 mod dynamic;
 mod error;

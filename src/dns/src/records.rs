@@ -154,7 +154,9 @@ impl ZoneFacts {
         }
         for port in DANE_PORTS {
             let (need, why) = match port {
-                25 => (Need::Recommended, "Senders that check DANE deliver only to the server with this key (RFC 7672)."),
+                25 => {
+                    (Need::Recommended, "Senders that check DANE deliver only to the server with this key (RFC 7672).")
+                }
                 443 => (Need::Optional, "Programs that check DANE accept only this key (RFC 6698)."),
                 _ => (Need::Optional, "Mail programs that check DANE accept only this key (RFC 6698)."),
             };
@@ -203,12 +205,27 @@ impl ZoneFacts {
         let zone = list.zone.clone();
         if let Some(logo) = self.logos.get(&zone) {
             let why = "Mail programs that know BIMI show this logo beside the domain's mail, once its DMARC policy is strict.";
-            list.add(&format!("default._bimi.{apex}"), "TXT", &format!("v=BIMI1; l={};", logo.as_str()), Need::Optional, why);
+            list.add(
+                &format!("default._bimi.{apex}"),
+                "TXT",
+                &format!("v=BIMI1; l={};", logo.as_str()),
+                Need::Optional,
+                why,
+            );
         }
         for key in self.dkim.iter().filter(|key| key.domain == zone) {
             let name = format!("{}._domainkey.{apex}", key.selector);
-            let why = "Receivers verify the signature that the box puts on every message (DKIM, RFC 6376).";
-            list.add(&name, "TXT", &key.txt, Need::Required, why);
+            let (need, why) = match key.signing {
+                true => (
+                    Need::Required,
+                    "Receivers verify the signature that the box puts on every message (DKIM, RFC 6376).",
+                ),
+                false => (
+                    Need::Recommended,
+                    "The key before or after the one that signs, so that both are known (DKIM, RFC 6376).",
+                ),
+            };
+            list.add(&name, "TXT", &key.txt, need, why);
         }
         let why = "Says what receivers are to do with mail that SPF and DKIM do not show to be the domain's, and where to \
                    report it; large providers ask for it (DMARC, RFC 7489).";
@@ -365,6 +382,8 @@ pub mod tests {
             domains: vec![domain("example.org"), domain("second.example")],
             dkim: vec![DkimKey {
                 domain: domain("example.org"),
+                generation: 1,
+                signing: true,
                 selector: "ms1".into(),
                 txt: format!("v=DKIM1; k=rsa; p={}", "A".repeat(392)),
             }],
@@ -497,7 +516,8 @@ pub mod tests {
 
     #[test]
     fn what_the_box_does_not_offer_is_said_not_to_be_there() {
-        let logos = [(facts().domains[0].clone(), "https://example.org/logo.svg".to_owned().try_into().unwrap())].into();
+        let logos =
+            [(facts().domains[0].clone(), "https://example.org/logo.svg".to_owned().try_into().unwrap())].into();
         let records = ZoneFacts { logos, ..facts() }.records();
         assert_eq!(find(&records, "_caldavs._tcp.example.org", "SRV"), ["0 0 0 ."]);
         assert_eq!(find(&records, "_autodiscover._tcp.example.org", "SRV"), ["0 1 443 box.example.org."]);

@@ -239,9 +239,9 @@ impl Keyset {
         self.ds_ttl = self.ds_ttl.max(parent.ttl);
         let wait = self.ds_ttl.max(DS_AT_LEAST).saturating_add(timing.spread);
         // While one key signed everything, its signatures on the zone are cached as well.
-        let zsk_known = self.find(Kind::Zsk, Phase::Active).is_some_and(|zsk| {
-            zsk.is_past(now, timing.zone_ttl.saturating_add(timing.spread))
-        });
+        let zsk_known = self
+            .find(Kind::Zsk, Phase::Active)
+            .is_some_and(|zsk| zsk.is_past(now, timing.zone_ttl.saturating_add(timing.spread)));
         let Some(new) = self.find(Kind::Ksk, Phase::Ready) else { return Vec::new() };
         if !parent.everywhere.contains(&new.file) {
             new.seen = None;
@@ -255,9 +255,7 @@ impl Keyset {
         new.seen = None;
         let new = new.file.clone();
         self.ds_ttl = 0;
-        let old = self.keys.iter().find(|key| {
-            key.kind == Kind::Ksk && key.phase == Phase::Active && key.file != new
-        });
+        let old = self.keys.iter().find(|key| key.kind == Kind::Ksk && key.phase == Phase::Active && key.file != new);
         let mut events = vec![Event::Rolled(new)];
         if let Some(old) = old.map(|key| key.file.clone()) {
             events.extend(self.drop_key(old));
@@ -293,10 +291,14 @@ impl Keyset {
         }
         let Some(new) = self.find(Kind::Ksk, Phase::Ready) else { return Err("no rollover of its key is under way") };
         let Some(parent) = parent else {
-            return Err("the servers of its parent zone do not answer, and they may show the new key already; try again later");
+            return Err(
+                "the servers of its parent zone do not answer, and they may show the new key already; try again later",
+            );
         };
         if parent.anywhere.contains(&new.file) {
-            return Err("its parent zone shows the new key already; let the rollover come to its end, and start another");
+            return Err(
+                "its parent zone shows the new key already; let the rollover come to its end, and start another",
+            );
         }
         new.enter(Phase::Retired);
         new.seen = None;

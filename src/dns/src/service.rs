@@ -3,16 +3,18 @@
 mod own;
 mod zones;
 
+use crate::dkim_files::{self, Rotator};
 use crate::records::ZoneFacts;
 use crate::stages::{self, Mover};
+use crate::world::World;
 use crate::{DnsError, authorities, custom, dynamic, secondaries, state};
-use base::{BoxConfig, HostFacts, Paths, Role};
+use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths, Role};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use wire::dns::{DmarcStage, Request, SetDmarc};
+use wire::dns::{DkimStage, DmarcStage, Request, SetDmarc};
 use wire::{Answer, Client, Kind, Refusal, Serve, directory, filter};
 
 /// How often it is looked what the day brings.
@@ -69,13 +71,40 @@ impl Dns {
         HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))
     }
 
-    /// Lets time pass for the DMARC policies.
+    /// Lets time pass for the DMARC policies and the DKIM keys.
     async fn pass_time(&self, now: u64) -> Result<(), DnsError> {
         let _one = self.publishing.lock().await;
         let domains = self.client.ask(&directory::Domains {}).await?;
-        let host = HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))?;
+        let host = self.host()?;
+        let world = World::of(&self.config, &host);
+        self.rotator(&world).pass(&domains, now).await?;
         let mover = Mover { paths: &self.paths, config: &self.config, client: &self.client };
         mover.pass(&domains, &host, now).await
+    }
+
+    fn rotator<'a>(&'a self, world: &'a World) -> Rotator<'a> {
+        Rotator { paths: &self.paths, config: &self.config, client: &self.client, names: world.names() }
+    }
+
+    async fn dkim_stages(&self, only: Option<&Domain>) -> Result<Vec<DkimStage>, DnsError> {
+        let mut domains = self.client.ask(&directory::Domains {}).await?;
+        domains.retain(|domain| only.is_none_or(|only| only == domain));
+        let keys = self.client.ask(&filter::DkimKeys { domains: domains.clone() }).await?;
+        let by_hand = self.config.dns == DnsMode::External;
+        Ok(dkim_files::shown(&dkim_files::load(&self.paths)?, &domains, &keys, base::time::now_unix(), by_hand))
+    }
+
+    async fn rotate_dkim(&self, domain: &Domain) -> Result<DkimStage, Refusal> {
+        let none = || {
+            Refusal::new(Kind::NotFound, format!("{domain} is not a domain of this box; see: mailstead dns dkim list"))
+        };
+        let _one = self.publishing.lock().await;
+        let stage = self.dkim_stages(Some(domain)).await.map_err(refusal)?.pop();
+        stage.ok_or_else(none)?;
+        let world = World::of(&self.config, &self.host().map_err(refusal)?);
+        let begun = self.rotator(&world).begin(domain, base::time::now_unix()).await.map_err(refusal)?;
+        begun.map_err(|why| Refusal::new(Kind::Conflict, format!("{domain}: {why}; see: mailstead dns dkim list")))?;
+        self.dkim_stages(Some(domain)).await.map_err(refusal)?.pop().ok_or_else(none)
     }
 
     /// Looks at the start and then now and again whether something is due, until the process ends.
@@ -161,6 +190,8 @@ impl Serve for Dns {
             Request::SecondaryKey(ask) => ask.answer(self.secondary_key(&ask.server)?),
             Request::AddSecondary(ask) => ask.answer(self.add_secondary(&ask.server, &ask.addresses).await?),
             Request::RemoveSecondary(ask) => ask.answer(self.remove_secondary(&ask.server).await?),
+            Request::DkimStages(ask) => ask.answer(self.dkim_stages(None).await.map_err(refusal)?),
+            Request::RotateDkim(ask) => ask.answer(self.rotate_dkim(&ask.domain).await?),
             Request::PlanMove(ask) => {
                 let _one = self.publishing.lock().await;
                 state::write(&self.paths.dns().join("move.json"), &ask.until).map_err(refusal)?;

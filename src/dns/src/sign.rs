@@ -58,7 +58,8 @@ pub fn sign(zone: &Domain, text: &str, signers: &Signers, now: u32) -> Result<St
     // No salt, no further rounds, no opt-out (RFC 9276 §3.1).
     let config = GenerateNsec3Config::<Bytes, DefaultSorter>::default();
     let unsigned: Vec<Rr> = records.iter().cloned().collect();
-    let denial = generate_nsec3s(&apex, RecordsIter::new_from_owned(&unsigned), &config).map_err(|error| failed(&error))?;
+    let denial =
+        generate_nsec3s(&apex, RecordsIter::new_from_owned(&unsigned), &config).map_err(|error| failed(&error))?;
     let parameters = with_data(denial.nsec3param, ZoneRecordData::Nsec3param);
     let denials = denial.nsec3s.into_iter().map(|record| with_data(record, ZoneRecordData::Nsec3));
     records.extend(denials.chain([parameters]));

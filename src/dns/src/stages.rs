@@ -3,8 +3,8 @@
 //! A letter goes out before a step is noted as announced, and a step is on the disk before a zone has it: an
 //! interruption repeats a letter, and never takes a step that was not announced.
 
-use crate::{DnsError, state};
 use crate::dmarc::{self, Event, Stage, Stages};
+use crate::{DnsError, state};
 use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths};
 use std::path::PathBuf;
 use wire::dns::{DmarcChange, DmarcPolicy, DmarcStage};

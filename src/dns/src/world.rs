@@ -26,6 +26,9 @@ impl World {
         Self { names: Names::new(endpoints.resolver), server }
     }
 
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
 
     /// What the zone's keys wait for, and nothing else: most of the time nobody is asked.
     pub async fn look(&self, dir: &Path, zone: &Domain, state: &State) -> Look {
@@ -57,7 +60,8 @@ impl World {
         if shown.len().saturating_mul(2) <= servers.len() {
             return Ok(None);
         }
-        let mut parent = Parent { ttl: shown.iter().map(|(_, ttl)| u64::from(*ttl)).max().unwrap_or(0), ..Parent::default() };
+        let mut parent =
+            Parent { ttl: shown.iter().map(|(_, ttl)| u64::from(*ttl)).max().unwrap_or(0), ..Parent::default() };
         for key in keyset.keys.iter().filter(|key| key.kind == Kind::Ksk) {
             let ours = keys::ds(dir, zone, key)?.map(|ds| compare::canonical("DS", &keys::ds_value(&ds)));
             let has = |(values, _): &(BTreeSet<String>, u32)| ours.iter().any(|one| values.contains(one));

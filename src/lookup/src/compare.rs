@@ -14,7 +14,9 @@ pub fn same(kind: &str, seen: &str, wanted: &str) -> bool {
 pub fn canonical(kind: &str, value: &str) -> String {
     match kind {
         "TXT" => text(value),
-        "AAAA" => value.trim().parse::<Ipv6Addr>().map_or_else(|_| words(value).join(" "), |address| address.to_string()),
+        "AAAA" => {
+            value.trim().parse::<Ipv6Addr>().map_or_else(|_| words(value).join(" "), |address| address.to_string())
+        }
         "CAA" => caa(value),
         // Hexadecimal data may be written in several pieces.
         "TLSA" | "DS" | "CDS" => pieces(value, 3),
@@ -116,7 +118,11 @@ mod tests {
             ("TXT", "v=spf1 mx -all", "v=spf1 mx ~all"),
             ("TXT", "v=spf1 -ip4:192.0.2.1 mx -all", "v=spf1 mx -ip4:192.0.2.1 -all"),
             ("TXT", "hello world", "hello World"),
-            ("CAA", "0 issue \"ca.org; accounturi=https://ca.org/A\"", "0 issue \"ca.org; accounturi=https://ca.org/a\""),
+            (
+                "CAA",
+                "0 issue \"ca.org; accounturi=https://ca.org/A\"",
+                "0 issue \"ca.org; accounturi=https://ca.org/a\"",
+            ),
             ("CAA", "0 issue \"ca.org\"", "0 issuewild \"ca.org\""),
             ("MX", "10 a.org.", "20 a.org."),
         ] {

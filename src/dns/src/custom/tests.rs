@@ -118,7 +118,8 @@ fn records_are_set_and_removed_by_name_kind_and_value() {
     let kept = add(&[], custom("shop.example.org", "A", "192.0.2.9")).unwrap();
     let kept = add(&kept, custom("shop.example.org", "A", "192.0.2.10")).unwrap();
     assert!(add(&kept, custom("Shop.Example.org", "A", "192.0.2.10")).unwrap_err().contains("already"));
-    let kept = changed(&kept, CustomChange::Set(vec![custom("shop.example.org", "A", "192.0.2.11")]), &facts()).unwrap();
+    let kept =
+        changed(&kept, CustomChange::Set(vec![custom("shop.example.org", "A", "192.0.2.11")]), &facts()).unwrap();
     assert_eq!(kept.iter().map(|one| one.value.as_str()).collect::<Vec<_>>(), ["192.0.2.11"]);
     let remove = |kind: Option<&str>, value: Option<&str>| CustomChange::Remove {
         name: "shop.example.org".into(),

@@ -75,7 +75,9 @@ fn the_ds_is_the_one_that_an_independent_tool_computes() {
     let (_dir, paths) = published();
     run(&paths, &facts(), NOW, false);
     let state = state(&paths, &zone()).unwrap();
-    for (option, ds) in ["-2", "-4"].into_iter().zip(keys::ds(&paths.dns(), &zone(), state.keys.wanted().unwrap()).unwrap()) {
+    for (option, ds) in
+        ["-2", "-4"].into_iter().zip(keys::ds(&paths.dns(), &zone(), state.keys.wanted().unwrap()).unwrap())
+    {
         let output = Command::new("ldns-key2ds").args(["-n", option]).arg(zone_file(&paths, &zone())).output();
         let theirs = String::from_utf8_lossy(&output.expect("ldnsutils is installed").stdout).to_lowercase();
         let wanted = keys::ds_value(&ds).to_lowercase();
@@ -211,12 +213,7 @@ fn over_a_year_a_validator_finds_no_answer_bogus() {
 
 /// Judges every mix that a cache may hold; gives how many there were. A version may be cached for the longest TTL after
 /// the next was served.
-fn judge(
-    dir: &Path,
-    versions: &mut VecDeque<(u64, String)>,
-    parents: &[(u64, (String, String))],
-    now: u64,
-) -> usize {
+fn judge(dir: &Path, versions: &mut VecDeque<(u64, String)>, parents: &[(u64, (String, String))], now: u64) -> usize {
     while versions.get(1).is_some_and(|(next, _)| next + u64::from(custom::MAX_TTL) <= now) {
         versions.pop_front();
     }

@@ -95,7 +95,8 @@ impl World {
         let zones = self.held(TIMING.zone_ttl);
         let ended = |index: usize| self.parents.get(index + 1).map_or(u64::MAX, |next| next.0);
         let ds = self.parents.iter().enumerate();
-        let ds: Vec<_> = ds.filter(|(index, _)| ended(*index).saturating_add(DS_TTL) > self.now).map(|(_, it)| &it.1).collect();
+        let ds: Vec<_> =
+            ds.filter(|(index, _)| ended(*index).saturating_add(DS_TTL) > self.now).map(|(_, it)| &it.1).collect();
         for set in &sets {
             for ds in &ds {
                 let vouched = set.set_signers.intersection(ds).count() > 0;

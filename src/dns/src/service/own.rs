@@ -5,18 +5,17 @@ use crate::{custom, dynamic, secondaries};
 use base::{DnsMode, Domain, Secret};
 use std::net::IpAddr;
 use std::sync::PoisonError;
-use wire::dns::{
-    CustomChange, CustomRecord, DynamicName, DynamicOutcome, Secondary, SetDynamicAddress, TsigKey,
-};
+use wire::dns::{CustomChange, CustomRecord, DynamicName, DynamicOutcome, Secondary, SetDynamicAddress, TsigKey};
 use wire::{Kind, Refusal};
 
 impl Dns {
     fn must_serve(&self) -> Result<(), Refusal> {
         match self.config.dns {
             DnsMode::Box => Ok(()),
-            DnsMode::External => {
-                Err(Refusal::new(Kind::Invalid, "the DNS of this box is kept elsewhere (dns: external); change it there"))
-            }
+            DnsMode::External => Err(Refusal::new(
+                Kind::Invalid,
+                "the DNS of this box is kept elsewhere (dns: external); change it there",
+            )),
         }
     }
 
@@ -27,8 +26,13 @@ impl Dns {
         let kept = custom::load(&self.paths).map_err(refusal)?;
         let dynamic = dynamic::load(&self.paths).map_err(refusal)?;
         let changed = custom::changed(&kept, change, &facts).map_err(invalid)?;
-        if let Some(taken) = changed.iter().find(|one| dynamic.iter().any(|name| name.shown.name == one.name && is_address(&one.kind))) {
-            let words = format!("{} has a token by which its address changes; remove that first: mailstead dns token remove {0}", taken.name);
+        if let Some(taken) =
+            changed.iter().find(|one| dynamic.iter().any(|name| name.shown.name == one.name && is_address(&one.kind)))
+        {
+            let words = format!(
+                "{} has a token by which its address changes; remove that first: mailstead dns token remove {0}",
+                taken.name
+            );
             return Err(Refusal::new(Kind::Conflict, words));
         }
         custom::save(&self.paths, &changed).map_err(refusal)?;
@@ -50,7 +54,8 @@ impl Dns {
             // It must be a name that addresses could be added to.
             let added = custom::load(&self.paths).map_err(refusal)?;
             if added.iter().any(|one| one.name == name && is_address(&one.kind)) {
-                let words = format!("{name} has addresses that you added; remove them first: mailstead dns remove {name}");
+                let words =
+                    format!("{name} has addresses that you added; remove them first: mailstead dns remove {name}");
                 return Err(Refusal::new(Kind::Conflict, words));
             }
             for (kind, value) in [("A", "192.0.2.1"), ("AAAA", "2001:db8::1")] {

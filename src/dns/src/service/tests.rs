@@ -1,7 +1,7 @@
 //! The dns role over a hundred days, with a directory, a filter and an MTA at their doors.
 
 use super::*;
-use base::{Address, DnsMode, Domain};
+use base::Address;
 use std::sync::Mutex as Sync;
 use wire::dns::{DmarcChange, DmarcPolicy};
 use wire::filter::Evidence;

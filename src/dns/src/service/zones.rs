@@ -7,7 +7,7 @@ use crate::rollover::{Event, Keyset, Kind, Phase};
 use crate::world::World;
 use crate::{DnsError, keys, letters};
 use base::{DnsMode, Domain};
-use wire::dns::{Ds, RolloverStep, ZoneKeyShown, KeysOfZone};
+use wire::dns::{Ds, KeysOfZone, RolloverStep, ZoneKeyShown};
 use wire::{Kind as Why, Refusal};
 
 impl Dns {

@@ -35,6 +35,10 @@ crate::door! { base::Role::Dns;
     RemoveSecondary { server: Domain } -> (), from [];
     /// Addresses are to be kept by others for minutes only, until then (seconds since 1970); `None`: as usual.
     PlanMove { until: Option<u64> } -> (), from [];
+    /// Where the DKIM keys of each domain stand.
+    DkimStages {} -> Vec<DkimStage>, from [Checks];
+    /// The next DKIM keys of a domain are made now. The zone follows with the next `Publish`.
+    RotateDkim { domain: Domain } -> DkimStage, from [];
     /// How strict each domain's DMARC policy is, and what comes next.
     DmarcStages {} -> Vec<DmarcStage>, from [Checks];
     /// The owner's word on a domain's DMARC policy. The zone follows with the next `Publish`.
@@ -225,8 +229,9 @@ pub struct TsigKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DkimStage {
     pub domain: Domain,
-    /// The selectors that sign, and since when.
+    /// The selectors that sign.
     pub signing: Vec<String>,
+    /// Since when, in seconds since 1970.
     pub since: u64,
     /// The next ones, while they become known.
     pub next: Vec<String>,

@@ -99,9 +99,6 @@ impl Throttle {
         address: IpAddr,
         now: u64,
     ) -> DynamicOutcome {
-        if is_full(&mut self.failures, FAILURES, now) {
-            return DynamicOutcome::Abuse;
-        }
         let given = hash(token);
         // A name that is not there takes as long as one that is.
         let known = kept.iter_mut().find(|one| one.shown.name == name);
@@ -109,6 +106,10 @@ impl Throttle {
         let wanted = known.as_ref().map_or(nobody.as_str(), |one| one.token.as_str());
         let matches: bool = given.as_bytes().ct_eq(wanted.as_bytes()).into();
         let Some(known) = known.filter(|_| matches) else {
+            // Whoever guesses is slowed, and does not keep others out.
+            if is_full(&mut self.failures, FAILURES, now) {
+                return DynamicOutcome::Abuse;
+            }
             self.failures.push_back(now);
             return DynamicOutcome::BadAuth;
         };
@@ -190,7 +191,8 @@ mod tests {
         for _ in 0..60 {
             assert_eq!(ask(&wrong, 1, NOW + WINDOW), DynamicOutcome::BadAuth);
         }
-        assert_eq!(ask(&token, 1, NOW + WINDOW), DynamicOutcome::Abuse);
-        assert_eq!(ask(&token, 1, NOW + 3 * WINDOW), DynamicOutcome::Good);
+        assert_eq!(ask(&wrong, 1, NOW + WINDOW), DynamicOutcome::Abuse);
+        assert_eq!(ask(&token, 1, NOW + WINDOW), DynamicOutcome::Good, "others' guesses lock nobody out");
+        assert_eq!(ask(&wrong, 1, NOW + 3 * WINDOW), DynamicOutcome::BadAuth);
     }
 }

@@ -70,9 +70,8 @@ pub fn publish(
     for zone in &zones {
         let look = looks.get(zone).cloned().unwrap_or_default();
         let (state, events) = advanced(paths, zone, &look, timing(&facts), now, dry_run)?;
-        if let Some(key) = state.keys.wanted().filter(|_| is_inner(zone, &zones)) {
-            let [sha256, _] = keys::ds(&paths.dns(), zone, key)?;
-            facts.inner.insert(zone.clone(), vec![keys::ds_value(&sha256)]);
+        if is_inner(zone, &zones) {
+            vouch_for(paths, &mut facts, zone, &state.keys)?;
         }
         done.events.extend(events.into_iter().map(|event| (zone.clone(), event)));
         states.insert(zone.clone(), state);
@@ -103,6 +102,24 @@ pub fn publish(
 /// Has NSD look again.
 pub fn tell(paths: &Paths, now: u64) -> Result<(), DnsError> {
     write(&paths.zones().join("published"), &format!("{now}\n"), 0o644)
+}
+
+/// Adds what the outer zones say of the keys of those within them.
+pub fn vouch(paths: &Paths, facts: &mut ZoneFacts) -> Result<(), DnsError> {
+    let zones = facts.zones();
+    for zone in zones.iter().filter(|zone| is_inner(zone, &zones)) {
+        let state = state(paths, zone)?;
+        vouch_for(paths, facts, zone, &state.keys)?;
+    }
+    Ok(())
+}
+
+fn vouch_for(paths: &Paths, facts: &mut ZoneFacts, zone: &Domain, keyset: &Keyset) -> Result<(), DnsError> {
+    if let Some(key) = keyset.wanted() {
+        let [sha256, _] = keys::ds(&paths.dns(), zone, key)?;
+        facts.inner.insert(zone.clone(), vec![keys::ds_value(&sha256)]);
+    }
+    Ok(())
 }
 
 fn is_inner(zone: &Domain, zones: &[Domain]) -> bool {
@@ -247,22 +264,30 @@ fn signers(dir: &Path, zone: &Domain, keyset: &Keyset) -> Result<Signers, DnsErr
 pub fn renew(paths: &Paths, hostname: &Domain, now: u64) -> Result<Vec<Domain>, DnsError> {
     let mut renewed = Vec::new();
     for zone in zones_on_disk(paths)? {
-        let mut state = state(paths, &zone)?;
-        if state.keys.keys.is_empty() || !is_due(&state, now) {
-            continue;
+        match renew_zone(paths, &zone, hostname, now) {
+            Ok(true) => renewed.push(zone),
+            Ok(false) => {}
+            Err(error) => tracing::error!("the signatures of {zone} wait for the next publication: {error}"),
         }
-        let file = zone_file(paths, &zone);
-        let text = std::fs::read_to_string(&file).map_err(|error| DnsError::file(&file, error))?;
-        let content = std::mem::take(&mut state.content);
-        sign_zone(paths, &zone, hostname, &mut state, &sign::stripped(&zone, &text), now)?;
-        state.content = content;
-        keep(paths, &zone, &state)?;
-        renewed.push(zone);
     }
     if !renewed.is_empty() {
         tell(paths, now)?;
     }
     Ok(renewed)
+}
+
+fn renew_zone(paths: &Paths, zone: &Domain, hostname: &Domain, now: u64) -> Result<bool, DnsError> {
+    let mut state = state(paths, zone)?;
+    if state.keys.keys.is_empty() || !is_due(&state, now) {
+        return Ok(false);
+    }
+    let file = zone_file(paths, zone);
+    let text = std::fs::read_to_string(&file).map_err(|error| DnsError::file(&file, error))?;
+    let content = state.content.clone();
+    sign_zone(paths, zone, hostname, &mut state, &sign::stripped(zone, &text), now)?;
+    state.content = content;
+    keep(paths, zone, &state)?;
+    Ok(true)
 }
 
 fn zones_on_disk(paths: &Paths) -> Result<Vec<Domain>, DnsError> {

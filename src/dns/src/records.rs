@@ -153,15 +153,12 @@ impl ZoneFacts {
             list.add(&format!("_dmarc.{host}"), "TXT", "v=DMARC1; p=reject", Need::Optional, why);
         }
         for port in DANE_PORTS {
-            let (need, why) = match port {
-                25 => {
-                    (Need::Recommended, "Senders that check DANE deliver only to the server with this key (RFC 7672).")
-                }
-                443 => (Need::Optional, "Programs that check DANE accept only this key (RFC 6698)."),
-                _ => (Need::Optional, "Mail programs that check DANE accept only this key (RFC 6698)."),
+            let why = match port {
+                25 => "Senders that check DANE deliver only to the server with this key (RFC 7672); needs DNSSEC.",
+                _ => "Programs that check DANE accept only this key here (RFC 6698); needs DNSSEC.",
             };
             for key in &self.tls_keys {
-                list.add(&format!("_{port}._tcp.{host}"), "TLSA", &format!("3 1 1 {key}"), need, why);
+                list.add(&format!("_{port}._tcp.{host}"), "TLSA", &format!("3 1 1 {key}"), Need::Optional, why);
             }
         }
         for key in &self.host.ssh_host_keys {

@@ -7,7 +7,7 @@ use crate::dkim_files::{self, Rotator};
 use crate::records::ZoneFacts;
 use crate::stages::{self, Mover};
 use crate::world::World;
-use crate::{DnsError, authorities, custom, dynamic, secondaries, state};
+use crate::{DnsError, authorities, custom, dynamic, publish, secondaries, state};
 use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths, Role};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ use wire::{Answer, Client, Kind, Refusal, Serve, directory, filter};
 /// How often it is looked what the day brings.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// How soon when something that was decided is not served yet, or could not be done.
-const LOOK_SOON: Duration = Duration::from_secs(60);
+const LOOK_SOON: Duration = Duration::from_secs(30);
 
 pub struct Dns {
     paths: Paths,
@@ -50,7 +50,7 @@ impl Dns {
         let mut added = custom::load(&self.paths)?;
         added.extend(dynamic::records(&dynamic::load(&self.paths)?));
         let planned: Option<u64> = state::read(&self.paths.dns().join("move.json"))?;
-        Ok(ZoneFacts {
+        let mut facts = ZoneFacts {
             hostname: self.config.hostname.clone(),
             host,
             domains,
@@ -64,7 +64,9 @@ impl Dns {
             moving: planned.is_some_and(|until| until > base::time::now_unix()),
             custom: added,
             inner: Default::default(),
-        })
+        };
+        publish::vouch(&self.paths, &mut facts)?;
+        Ok(facts)
     }
 
     fn host(&self) -> Result<HostFacts, DnsError> {
@@ -110,6 +112,11 @@ impl Dns {
     /// Looks at the start and then now and again whether something is due, until the process ends.
     pub async fn pass_days(self: Arc<Self>) {
         loop {
+            // The first publication is set-up's to ask for, when there are domains.
+            if self.config.dns == DnsMode::Box && !self.paths.zones().join("zones.conf").exists() {
+                tokio::time::sleep(LOOK_SOON).await;
+                continue;
+            }
             let wait = match self.publish(false).await {
                 Ok(done) if done.is_settled => LOOK_EVERY,
                 Ok(_) => LOOK_SOON,
@@ -150,21 +157,24 @@ fn refusal(error: DnsError) -> Refusal {
     Refusal::new(kind, error.to_string())
 }
 
-/// SHA-256 of the served certificate's public key (TLSA 3 1 1, RFC 6698 §2.1), if there is one already, and of the key that
-/// comes next, which the certs role announces by a file.
+/// SHA-256 of the public keys that are served, or may be (TLSA 3 1 1, RFC 6698 §2.1): the certificate's, the one that comes
+/// next and the one before (RFC 7671 §8.1), which the certs role names in files.
 fn tls_keys(paths: &Paths) -> Vec<String> {
     let served = || {
         let der = CertificateDer::from_pem_file(paths.tls().join("chain.pem")).ok()?;
         let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
         Some(hex::encode(Sha256::digest(certificate.tbs_certificate.subject_pki.raw)))
     };
-    let next = || {
-        let text = std::fs::read_to_string(paths.tls().join("next.spki")).ok()?;
-        let digest = text.trim().to_ascii_lowercase();
-        (digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digest)
-    };
-    let mut keys: Vec<String> = served().into_iter().chain(next()).collect();
-    keys.dedup();
+    let others = ["next.spki", "previous.spki"].into_iter().filter_map(|file| {
+        let text = std::fs::read_to_string(paths.tls().join(file)).ok()?.trim().to_ascii_lowercase();
+        (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
+    });
+    let mut keys: Vec<String> = Vec::new();
+    for key in served().into_iter().chain(others) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     keys
 }
 

@@ -122,6 +122,8 @@ impl Dns {
 
     pub(super) async fn rollover(&self, domain: &Domain, step: RolloverStep) -> Result<KeysOfZone, Refusal> {
         self.zone(domain).await?;
+        // What was decided before may be served by now.
+        self.publish(false).await.map_err(refusal)?;
         {
             let _one = self.publishing.lock().await;
             let mut state = publish::state(&self.paths, domain).map_err(refusal)?;

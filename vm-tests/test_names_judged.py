@@ -23,6 +23,8 @@ EXPLAINED = {
     "CHILD_NS_SAME_IP",
     "DEL_NS_SAME_IP",
     "SAME_IP_ADDRESS",
+    # It asks each address once and then finds that it did not ask the second name of the same address.
+    "DS10_EXPECTED_NSEC_NSEC3_MISSING",
     # The small internet has no register of autonomous systems to ask.
     "EMPTY_ASN_SET",
     "ERROR_ASN_DATABASE",

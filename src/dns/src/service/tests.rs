@@ -93,6 +93,21 @@ impl Serve for Mta {
     }
 }
 
+/// A resolver that answers every question with SERVFAIL.
+async fn broken_resolver() -> std::net::SocketAddr {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut question = [0; 4096];
+        while let Ok((length, from)) = socket.recv_from(&mut question).await {
+            question[2] |= 0x80;
+            question[3] = 2;
+            socket.send_to(&question[..length], from).await.unwrap();
+        }
+    });
+    address
+}
+
 fn domain() -> Domain {
     Domain::parse("example.org").unwrap()
 }
@@ -116,7 +131,9 @@ async fn running(mode: DnsMode) -> (tempfile::TempDir, Dns, Arc<World>) {
         }
     }
     let owner = Address::parse("ann@example.org").unwrap();
-    let config = BoxConfig::new(owner, Domain::parse("box.example.org").unwrap(), mode);
+    let mut config = BoxConfig::new(owner, Domain::parse("box.example.org").unwrap(), mode);
+    let resolver = Some(broken_resolver().await);
+    config.demo = Some(base::config::DemoOptions { base_port: 9, resolver, remote_smtp_port: 25, retry_seconds: None });
     (dir, Dns::new(paths, config), world)
 }
 

@@ -12,8 +12,9 @@ const AUTO_UPGRADES: &str = "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Pe
 const JOURNAL: &str = "[Journal]\nStorage=persistent\nSystemMaxUse=500M\nMaxRetentionSec=90day\n";
 /// Ubuntu and Debian confine NSD where AppArmor is on; it has to read the box's zones.
 const APPARMOR_NSD: &str = "/var/lib/mailstead/zones/ r,\n/var/lib/mailstead/zones/** r,\n/var/lib/mailstead/nsd/ r,\n/var/lib/mailstead/nsd/** r,\n";
-/// The dns role renews signatures that ended while the machine was off before it opens its door; NSD serves them then.
-const NSD_AFTER_DNS: &str = "# Written by Mailstead; edits are replaced.\n[Unit]\nAfter=mailstead-dns.service\n\n[Service]\nExecStartPre=-/opt/mailstead/current/mailstead dns wait\n";
+/// The dns role renews signatures that ended while the machine was off before it opens its door; NSD serves them then. NSD
+/// reads its configuration as a root that may not override permissions, so the group lets it into the keys of secondaries.
+const NSD_AFTER_DNS: &str = "# Written by Mailstead; edits are replaced.\n[Unit]\nAfter=mailstead-dns.service\n\n[Service]\nSupplementaryGroups=nsd\nExecStartPre=-/opt/mailstead/current/mailstead dns wait\n";
 pub(super) const NSD_DROP_IN: &str = "/etc/systemd/system/nsd.service.d/mailstead.conf";
 const RESOLV: &str =
     "# Written by Mailstead: the box has a resolver of its own.\nnameserver 127.0.0.1\noptions edns0 trust-ad\n";

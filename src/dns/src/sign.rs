@@ -96,7 +96,8 @@ pub fn stripped(zone: &Domain, signed: &str) -> String {
     let kept = signed.lines().filter(|line| {
         let mut words = line.split_whitespace();
         let (owner, kind) = (words.next().unwrap_or_default(), words.nth(2).unwrap_or_default());
-        !ADDED.contains(&kind) && !(kind == "SOA" && owner == apex)
+        let is_soa = kind == "SOA" && owner == apex;
+        !is_soa && !ADDED.contains(&kind)
     });
     kept.map(|line| format!("{line}\n")).collect()
 }

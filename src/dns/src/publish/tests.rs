@@ -179,13 +179,13 @@ fn over_a_year_a_validator_finds_no_answer_bogus() {
         if parents.is_empty() {
             parents.push((0, ds_of(&state)));
         }
-        if matches!(day, 30 | 200) && state.keys.may_start().is_ok() && (now - NOW) % DAY == 0 {
+        if matches!(day, 30 | 200) && state.keys.may_start().is_ok() && (now - NOW).is_multiple_of(DAY) {
             let new = keys::create(&paths.dns(), &zone(), Kind::Ksk).unwrap();
             state.keys.publish(new, Kind::Ksk, now);
             keep(&paths, &zone(), &state).unwrap();
         }
         // The owner goes to the registrar a week after the first letter, and two days after the second.
-        let goes = matches!(day, 38 | 204) && (now - NOW) % DAY == 0;
+        let goes = matches!(day, 38 | 204) && (now - NOW).is_multiple_of(DAY);
         if goes && state.keys.ksk(Phase::Ready).is_some() {
             parents.push((now, ds_of(&state)));
         }

@@ -101,7 +101,8 @@ class Owner:
 
     def enter_ds(self):
         """Has the registrar publish the DS that the box names."""
-        lines = [line for line in self.run("dns", "ds", self.domain).out.splitlines() if re.search(r"\d+ \d+ \d+ ", line)]
+        said = self.run("dns", "ds", self.domain).out.splitlines()
+        lines = [line.strip() for line in said if re.search(r" IN DS \d+ \d+ 2 ", line)]
         self._delegate(ds=lines)
         return lines
 

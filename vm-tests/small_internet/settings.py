@@ -47,7 +47,7 @@ NET_PACKAGES = (
     "knot knot-dnsutils unbound pebble postfix postfix-pcre opendkim opendkim-tools opendmarc dbconfig-no-thanks "
     "dovecot-imapd swaks libnet-ssleay-perl libio-socket-ssl-perl libauthen-sasl-perl libnet-dns-perl isync "
     "ldnsutils bind9-dnsutils dns-root-data curl openssl python3 ca-certificates iproute2 iputils-ping procps "
-    "netbase less"
+    "netbase less zonemaster-cli dnsviz"
 ).split()
 
 # Raise when the way images are built changes, so that cached ones are not used.

@@ -7,6 +7,7 @@ use crate::durable;
 use crate::paths::Paths;
 use crate::tell::Tell;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Who answers for the domains' DNS.
@@ -47,6 +48,9 @@ pub struct BoxConfig {
     /// Who hears of the status checks besides the owner.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tell: Tell,
+    /// Where domains' logos lie, for mail programs that show them (BIMI): a domain, and the `https` address of an SVG file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub logos: BTreeMap<Domain, Logo>,
     /// Present only in a demo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub demo: Option<DemoOptions>,
@@ -121,6 +125,37 @@ impl std::str::FromStr for Blocklist {
 
     fn from_str(zone: &str) -> Result<Self, Self::Err> {
         Ok(Self { zone: Domain::parse(zone)?, weight: Weight::default() })
+    }
+}
+
+/// The address of a logo: `https` alone (BIMI), and nothing that a TXT record of tags could not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Logo(String);
+
+impl Logo {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Logo> for String {
+    fn from(logo: Logo) -> Self {
+        logo.0
+    }
+}
+
+impl TryFrom<String> for Logo {
+    type Error = String;
+
+    fn try_from(url: String) -> Result<Self, Self::Error> {
+        let plain = url.len() <= 1_024 && url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
+        match plain && url.starts_with("https://") {
+            true => Ok(Self(url)),
+            false => {
+                Err(format!("“{url}” is not the address of a logo; it begins with https:// and has no spaces or ;"))
+            }
+        }
     }
 }
 
@@ -209,6 +244,7 @@ impl BoxConfig {
             blocklists: default_blocklists(),
             backups_kept: default_backups_kept(),
             tell: Tell::default(),
+            logos: BTreeMap::new(),
             demo: None,
         }
     }
@@ -263,6 +299,15 @@ mod tests {
         assert!(BoxConfig::parse(&text.replace("weak", "heavy")).is_err());
         let with_key: Blocklist = "secretkey.zen.dq.spamhaus.net".parse().unwrap();
         assert_eq!(with_key.shown(), "zen.dq.spamhaus.net");
+    }
+
+    #[test]
+    fn a_logo_is_named_by_its_address() {
+        let text = "email: a@b.org\nhostname: box.b.org\ndns: box\nlogos:\n  b.org: https://b.org/logo.svg\n";
+        let config = BoxConfig::parse(text).unwrap();
+        assert_eq!(config.logos.values().map(Logo::as_str).collect::<Vec<_>>(), ["https://b.org/logo.svg"]);
+        assert_eq!(BoxConfig::parse(&config.to_yaml().unwrap()).unwrap(), config);
+        assert!(BoxConfig::parse(&text.replace("https", "http")).is_err());
     }
 
     #[test]

@@ -93,6 +93,11 @@ impl Paths {
         self.state().join("zones")
     }
 
+    /// Who may fetch the zones, with their keys: written by the dns role, readable by NSD's group.
+    pub fn nsd(&self) -> PathBuf {
+        self.state().join("nsd")
+    }
+
     /// The ACME account.
     pub fn certs(&self) -> PathBuf {
         self.state().join("certs")

@@ -10,7 +10,6 @@ mod finding;
 mod history;
 mod limits;
 mod mail;
-mod names;
 mod probes;
 mod push;
 mod render;
@@ -21,6 +20,7 @@ mod world;
 
 pub use error::ChecksError;
 pub use history::{Change, latest, past};
+pub use probes::records::Compared;
 pub use render::{exit_code, render_text};
 pub use text::Mend;
 pub use wire::status::{CheckResult, State};
@@ -28,6 +28,7 @@ pub use wire::status::{CheckResult, State};
 use base::{BoxConfig, DnsMode, Paths};
 use engine::Job;
 use finding::{Finding, Problem};
+use lookup as names;
 use std::sync::Arc;
 use text::{CheckText, Known};
 use world::World;
@@ -44,6 +45,12 @@ pub async fn run(paths: Paths) -> Result<(), ChecksError> {
         push::tell(&paths, &config, &results, base::time::now_unix()).await?;
     }
     Ok(())
+}
+
+/// Every record that the box needs against what the public servers answer.
+pub async fn compare_records(paths: &Paths, config: BoxConfig) -> Result<Vec<Compared>, String> {
+    let world = World::new(paths, config).map_err(|error| error.to_string())?;
+    probes::records::compare(&world).await
 }
 
 /// What is looked at.

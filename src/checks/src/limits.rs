@@ -8,9 +8,6 @@ pub const PROBE_WITHIN: Duration = Duration::from_secs(12);
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 /// Longest wait for one line or page. Our own port 25 may greet late on purpose.
 pub const READ_WITHIN: Duration = Duration::from_secs(5);
-/// Longest wait for one DNS answer over UDP, and how often it is asked for again.
-pub const DNS_TRY_WITHIN: Duration = Duration::from_secs(3);
-pub const DNS_RETRIES: u8 = 1;
 /// Longest line that is read from a server (RFC 5321 §4.5.3.1.5 has 512; some are chatty).
 pub const MAX_LINE: usize = 2048;
 /// Most lines of one SMTP reply.

@@ -14,6 +14,8 @@ pub enum DnsError {
     Signing(base::Domain, String),
     #[error("the name {0}")]
     Name(#[from] base::NameError),
+    #[error("a name server is asked in vain: {0}")]
+    Lookup(String),
     #[error(transparent)]
     Neighbour(#[from] wire::WireError),
 }

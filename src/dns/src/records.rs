@@ -1,5 +1,6 @@
 //! Every record that the box's domains need, each with its reason. Pure.
 
+use crate::custom::{self, Custom};
 use base::{Domain, HostFacts};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use sha2::{Digest, Sha256};
@@ -9,7 +10,12 @@ use wire::dns::{DmarcPolicy, Need, Record};
 use wire::filter::DkimKey;
 
 /// An hour: long enough to be cached, short enough to mend a mistake in.
-const TTL: u32 = 3600;
+pub const TTL: u32 = 3600;
+/// Before a planned change: what is changed is seen everywhere five minutes later.
+pub const SHORT_TTL: u32 = 300;
+
+/// Where the box speaks TLS from the first octet or by STARTTLS. ManageSieve clients know no DANE.
+const DANE_PORTS: [u16; 6] = [25, 443, 465, 587, 993, 995];
 
 /// All that the records follow from.
 #[derive(Debug, Clone)]
@@ -19,14 +25,34 @@ pub struct ZoneFacts {
     /// The domains that get mail here.
     pub domains: Vec<Domain>,
     pub dkim: Vec<DkimKey>,
-    /// SHA-256 of the certificate's public key, in hexadecimal.
-    pub tls_key: Option<String>,
-    /// The CA's name in CAA records, where it is known.
-    pub ca: Option<String>,
+    /// SHA-256 of the public keys that the certificate has and will have, in hexadecimal: while the next key is announced
+    /// there are two (RFC 7671 §8).
+    pub tls_keys: Vec<String>,
+    /// The authorities that may issue certificates; none where one of them cannot be named.
+    pub authorities: Vec<Authority>,
     /// The relays, for those of whose addresses mail is sent.
     pub relays: Vec<Relay>,
     /// How strict DMARC is; domains that are not named are not strict.
     pub dmarc: BTreeMap<Domain, DmarcPolicy>,
+    /// Where a domain's logo lies (BIMI), an `https` address of an SVG file.
+    pub logos: BTreeMap<Domain, base::config::Logo>,
+    /// Other servers that answer for the zones.
+    pub secondaries: Vec<Domain>,
+    /// Whether a change of addresses is planned, so that nobody may keep them for long.
+    pub moving: bool,
+    /// What the owner added, and names whose addresses change.
+    pub custom: Vec<Custom>,
+    /// The DS values of zones of the box that lie within another of its zones.
+    pub inner: BTreeMap<Domain, Vec<String>>,
+}
+
+/// Who issues certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// Its name in CAA records.
+    pub name: String,
+    /// The box's account there (RFC 8657 §3), once there is one.
+    pub account: Option<String>,
 }
 
 impl ZoneFacts {
@@ -41,20 +67,26 @@ impl ZoneFacts {
         zones
     }
 
-    /// The zone that holds the hostname's records: the closest.
-    fn host_zone(&self) -> Domain {
-        let within = self.zones().into_iter().filter(|zone| self.hostname.is_within(zone));
-        within.max_by_key(|zone| zone.as_str().len()).unwrap_or_else(|| self.hostname.clone())
+    /// The zone that a name's records stand in: the closest.
+    pub fn zone_of(&self, name: &str) -> Option<Domain> {
+        let within = |zone: &Domain| name == zone.as_str() || name.ends_with(&format!(".{zone}"));
+        let zones = self.zones().into_iter().filter(within);
+        zones.max_by_key(|zone| zone.as_str().len())
     }
 
     /// Every record of every zone, zone by zone.
     pub fn records(&self) -> Vec<Record> {
-        let host_zone = self.host_zone();
+        custom::merged(self.generated(), &self.custom, self)
+    }
+
+    /// Every record that follows from the facts alone.
+    pub fn generated(&self) -> Vec<Record> {
+        let host_zone = self.zone_of(self.hostname.as_str());
         let mut all = Vec::new();
         for zone in self.zones() {
             let mut list = List { zone: zone.clone(), records: Vec::new() };
             self.name_servers(&mut list);
-            if zone == host_zone {
+            if host_zone.as_ref() == Some(&zone) {
                 self.host(&mut list);
             }
             if self.domains.contains(&zone) {
@@ -63,16 +95,44 @@ impl ZoneFacts {
                 self.clients(&mut list);
                 self.no_mail(&mut list);
             }
+            self.delegate(&mut list);
             all.append(&mut list.records);
         }
         all
     }
 
+    /// How long addresses may be kept.
+    fn address_ttl(&self) -> u32 {
+        if self.moving { SHORT_TTL } else { TTL }
+    }
+
     fn name_servers(&self, list: &mut List) {
         let apex = list.zone.to_string();
-        for server in ["ns1", "ns2"] {
-            let value = format!("{server}.{}.", self.hostname);
-            list.add(&apex, "NS", &value, Need::BoxOnly, "This box answers for the zone.");
+        for server in self.servers() {
+            list.add(&apex, "NS", &server, Need::BoxOnly, "This server answers for the zone.");
+        }
+    }
+
+    /// The names of the servers that answer for the zones: this box by its two, and the secondaries.
+    fn servers(&self) -> Vec<String> {
+        let own = ["ns1", "ns2"].map(|server| format!("{server}.{}.", self.hostname));
+        own.into_iter().chain(self.secondaries.iter().map(|server| format!("{server}."))).collect()
+    }
+
+    /// A zone of the box within another of its zones: the outer one leads to it.
+    fn delegate(&self, list: &mut List) {
+        for inner in self.zones() {
+            let outer = inner.as_str().split_once('.').and_then(|(_, above)| self.zone_of(above));
+            if outer.as_ref() != Some(&list.zone) {
+                continue;
+            }
+            for server in self.servers() {
+                list.add(inner.as_str(), "NS", &server, Need::BoxOnly, "Leads to the zone of its own below this one.");
+            }
+            for value in self.inner.get(&inner).into_iter().flatten() {
+                let why = "Vouches for the key of the zone below this one (RFC 4034 §5).";
+                list.add(inner.as_str(), "DS", value, Need::BoxOnly, why);
+            }
         }
     }
 
@@ -85,32 +145,84 @@ impl ZoneFacts {
             self.addresses(list, &name, Need::BoxOnly, "The name server's address (glue).");
             list.nothing_sent_from(&name, Need::BoxOnly);
         }
-        let why = "Bounces are sent under the box's own name; only the box may use it.";
-        list.add(&host, "TXT", "v=spf1 a -all", Need::Recommended, why);
-        list.add(&host, "MX", "0 .", Need::Optional, "Nobody has an address at the box's own name (RFC 7505).");
-        if let Some(key) = &self.tls_key {
-            let why = "Senders that check DANE deliver only to the server with this key (RFC 7672); needs DNSSEC.";
-            list.add(&format!("_25._tcp.{host}"), "TLSA", &format!("3 1 1 {key}"), Need::Optional, why);
+        if !self.domains.contains(&self.hostname) {
+            let why = "Bounces are sent under the box's own name; only the box may use it.";
+            list.add(&host, "TXT", "v=spf1 a -all", Need::Recommended, why);
+            list.add(&host, "MX", "0 .", Need::Optional, "Nobody has an address at the box's own name (RFC 7505).");
+            let why = "Mail in the box's own name that is not from the box is to be refused (DMARC, RFC 7489).";
+            list.add(&format!("_dmarc.{host}"), "TXT", "v=DMARC1; p=reject", Need::Optional, why);
+        }
+        for port in DANE_PORTS {
+            let why = match port {
+                25 => "Senders that check DANE deliver only to the server with this key (RFC 7672); needs DNSSEC.",
+                _ => "Programs that check DANE accept only this key here (RFC 6698); needs DNSSEC.",
+            };
+            for key in &self.tls_keys {
+                list.add(&format!("_{port}._tcp.{host}"), "TLSA", &format!("3 1 1 {key}"), Need::Optional, why);
+            }
         }
         for key in &self.host.ssh_host_keys {
             if let Some(value) = sshfp(key) {
                 list.add(&host, "SSHFP", &value, Need::Optional, "Lets ssh verify the box's key (RFC 4255).");
             }
         }
+        if !self.domains.contains(&list.zone) {
+            self.issuers(list);
+        }
+    }
+
+    /// CAA: RFC 8659, with the account and the ways of validation of RFC 8657.
+    fn issuers(&self, list: &mut List) {
+        let apex = list.zone.to_string();
+        for Authority { name, account } in &self.authorities {
+            let account = account.as_ref().map_or_else(String::new, |uri| format!("; accounturi={uri}"));
+            let why = "Only this authority may issue certificates for the domain, and only for the box's account there \
+                       (RFC 8659, RFC 8657).";
+            let value = format!("0 issue \"{name}; validationmethods=http-01,dns-01{account}\"");
+            list.add(&apex, "CAA", &value, Need::Optional, why);
+            let why = "A certificate for all names at once only by proof in the DNS (RFC 8659 §4.3).";
+            let value = format!("0 issuewild \"{name}; validationmethods=dns-01{account}\"");
+            list.add(&apex, "CAA", &value, Need::Optional, why);
+        }
+        if !self.authorities.is_empty() {
+            let why = "Where an authority tells of a request that it refused (RFC 8659 §4.4).";
+            list.add(&apex, "CAA", &format!("0 iodef \"mailto:hostmaster@{apex}\""), Need::Optional, why);
+        }
     }
 
     fn mail(&self, list: &mut List) {
         let apex = list.zone.to_string();
+        let www = format!("www.{apex}");
         self.addresses(list, &apex, Need::Optional, "The bare domain leads to this box.");
+        self.addresses(list, &www, Need::Optional, "The domain's web site is on this box, unless you say otherwise.");
         let why = "Mail for the domain is delivered to this box.";
         list.add(&apex, "MX", &format!("10 {}.", self.hostname), Need::Required, why);
         let (spf, why) = self.spf(&list.zone);
         list.add(&apex, "TXT", &spf, Need::Required, why);
         let zone = list.zone.clone();
+        if let Some(logo) = self.logos.get(&zone) {
+            let why = "Mail programs that know BIMI show this logo beside the domain's mail, once its DMARC policy is strict.";
+            list.add(
+                &format!("default._bimi.{apex}"),
+                "TXT",
+                &format!("v=BIMI1; l={};", logo.as_str()),
+                Need::Optional,
+                why,
+            );
+        }
         for key in self.dkim.iter().filter(|key| key.domain == zone) {
             let name = format!("{}._domainkey.{apex}", key.selector);
-            let why = "Receivers verify the signature that the box puts on every message (DKIM, RFC 6376).";
-            list.add(&name, "TXT", &key.txt, Need::Required, why);
+            let (need, why) = match key.signing {
+                true => (
+                    Need::Required,
+                    "Receivers verify the signature that the box puts on every message (DKIM, RFC 6376).",
+                ),
+                false => (
+                    Need::Recommended,
+                    "The key before or after the one that signs, so that both are known (DKIM, RFC 6376).",
+                ),
+            };
+            list.add(&name, "TXT", &key.txt, need, why);
         }
         let why = "Says what receivers are to do with mail that SPF and DKIM do not show to be the domain's, and where to \
                    report it; large providers ask for it (DMARC, RFC 7489).";
@@ -127,10 +239,7 @@ impl ZoneFacts {
         let value = format!("v=TLSRPTv1; rua=mailto:{}@{apex}", wire::filter::REPORTS_NAME);
         let why = "Asks senders to report failures of TLS (RFC 8460).";
         list.add(&format!("_smtp._tls.{apex}"), "TXT", &value, Need::Optional, why);
-        if let Some(ca) = &self.ca {
-            let why = "Only this authority may issue certificates for the domain (RFC 8659).";
-            list.add(&apex, "CAA", &format!("0 issue \"{ca}\""), Need::Optional, why);
-        }
+        self.issuers(list);
     }
 
     fn clients(&self, list: &mut List) {
@@ -152,6 +261,13 @@ impl ZoneFacts {
             let why = "Says that this service is not offered (RFC 6186 §3.4).";
             list.add(&format!("{service}._tcp.{apex}"), "SRV", "0 0 0 .", Need::Optional, why);
         }
+        for service in ["_caldav", "_caldavs", "_carddav", "_carddavs"] {
+            let why = "Says that calendars and address books are not kept here (RFC 6764 §3, RFC 2782).";
+            list.add(&format!("{service}._tcp.{apex}"), "SRV", "0 0 0 .", Need::Optional, why);
+        }
+        let why = "Outlook finds its settings by it.";
+        let value = format!("0 1 443 {}.", self.hostname);
+        list.add(&format!("_autodiscover._tcp.{apex}"), "SRV", &value, Need::Optional, why);
         for name in ["autoconfig", "autodiscover"] {
             let why = "Mail programs look here for their settings.";
             self.addresses(list, &format!("{name}.{apex}"), Need::Optional, why);
@@ -178,18 +294,19 @@ impl ZoneFacts {
     }
 
     fn no_mail(&self, list: &mut List) {
-        for name in ["mta-sts", "autoconfig", "autodiscover"] {
-            let name = format!("{name}.{}", list.zone);
-            list.nothing_sent_from(&name, Need::Optional);
+        let names = ["www", "mta-sts", "autoconfig", "autodiscover"].map(|name| format!("{name}.{}", list.zone));
+        for name in names.iter().filter(|name| name.as_str() != self.hostname.as_str()) {
+            list.nothing_sent_from(name, Need::Optional);
         }
     }
 
     fn addresses(&self, list: &mut List, name: &str, need: Need, why: &str) {
+        let ttl = self.address_ttl();
         if let Some(address) = self.host.ipv4 {
-            list.add(name, "A", &address.to_string(), need, why);
+            list.add_for(ttl, name, "A", &address.to_string(), need, why);
         }
         if let Some(address) = self.host.ipv6 {
-            list.add(name, "AAAA", &address.to_string(), need, why);
+            list.add_for(ttl, name, "AAAA", &address.to_string(), need, why);
         }
     }
 }
@@ -201,10 +318,19 @@ struct List {
 
 impl List {
     fn add(&mut self, name: &str, kind: &str, value: &str, need: Need, reason: &str) {
+        self.add_for(TTL, name, kind, value, need, reason);
+    }
+
+    /// The first reason counts: a name may be the box's own and a mail domain's at once.
+    fn add_for(&mut self, ttl: u32, name: &str, kind: &str, value: &str, need: Need, reason: &str) {
+        let same = |record: &Record| record.name == name && record.kind == kind && record.value == value;
+        if self.records.iter().any(same) {
+            return;
+        }
         self.records.push(Record {
             zone: self.zone.clone(),
             name: name.to_owned(),
-            ttl: TTL,
+            ttl,
             kind: kind.to_owned(),
             value: value.to_owned(),
             need,
@@ -216,6 +342,8 @@ impl List {
     fn nothing_sent_from(&mut self, name: &str, need: Need) {
         self.add(name, "MX", "0 .", need, "The name gets no mail (null MX, RFC 7505).");
         self.add(name, "TXT", "v=spf1 -all", need, "The name sends no mail.");
+        let why = "Mail in this name is a forgery and to be refused (DMARC, RFC 7489).";
+        self.add(&format!("_dmarc.{name}"), "TXT", "v=DMARC1; p=reject", need, why);
     }
 }
 
@@ -251,17 +379,24 @@ pub mod tests {
             domains: vec![domain("example.org"), domain("second.example")],
             dkim: vec![DkimKey {
                 domain: domain("example.org"),
+                generation: 1,
+                signing: true,
                 selector: "ms1".into(),
                 txt: format!("v=DKIM1; k=rsa; p={}", "A".repeat(392)),
             }],
-            tls_key: Some("ab".repeat(32)),
-            ca: Some("letsencrypt.org".into()),
+            tls_keys: vec!["ab".repeat(32)],
+            authorities: vec![Authority { name: "letsencrypt.org".into(), account: None }],
             relays: Vec::new(),
             dmarc: BTreeMap::new(),
+            logos: BTreeMap::new(),
+            secondaries: Vec::new(),
+            moving: false,
+            custom: Vec::new(),
+            inner: BTreeMap::new(),
         }
     }
 
-    fn find<'a>(records: &'a [Record], name: &str, kind: &str) -> Vec<&'a str> {
+    pub fn find<'a>(records: &'a [Record], name: &str, kind: &str) -> Vec<&'a str> {
         let matching = records.iter().filter(|record| record.name == name && record.kind == kind);
         matching.map(|record| record.value.as_str()).collect()
     }
@@ -315,6 +450,76 @@ pub mod tests {
             assert!(!find(&records, &record.name, "MX").is_empty(), "{} has no MX", record.name);
             assert!(!find(&records, &record.name, "TXT").is_empty(), "{} has no SPF", record.name);
         }
+    }
+
+    #[test]
+    fn the_next_tls_key_stands_beside_the_current_one_on_every_port() {
+        let facts = ZoneFacts { tls_keys: vec!["ab".repeat(32), "cd".repeat(32)], ..facts() };
+        let records = facts.records();
+        for port in [25, 443, 465, 587, 993, 995] {
+            assert_eq!(find(&records, &format!("_{port}._tcp.box.example.org"), "TLSA").len(), 2, "{port}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_left_to_the_named_authorities_and_the_boxs_account() {
+        let account = Some("https://ca.example/acct/7".to_owned());
+        let second = Authority { name: "sectigo.com".into(), account };
+        let authorities = vec![facts().authorities[0].clone(), second];
+        let records = ZoneFacts { authorities, ..facts() }.records();
+        let wanted = [
+            "0 issue \"letsencrypt.org; validationmethods=http-01,dns-01\"",
+            "0 issuewild \"letsencrypt.org; validationmethods=dns-01\"",
+            "0 issue \"sectigo.com; validationmethods=http-01,dns-01; accounturi=https://ca.example/acct/7\"",
+            "0 issuewild \"sectigo.com; validationmethods=dns-01; accounturi=https://ca.example/acct/7\"",
+            "0 iodef \"mailto:hostmaster@example.org\"",
+        ];
+        assert_eq!(find(&records, "example.org", "CAA"), wanted);
+        assert!(find(&ZoneFacts { authorities: vec![], ..facts() }.records(), "example.org", "CAA").is_empty());
+    }
+
+    #[test]
+    fn a_mail_domain_that_is_the_hostname_gets_mail_and_has_each_record_once() {
+        let mut facts = facts();
+        facts.domains = vec![facts.hostname.clone()];
+        let records = facts.records();
+        assert_eq!(find(&records, "box.example.org", "MX"), ["10 box.example.org."]);
+        assert_eq!(find(&records, "box.example.org", "A").len(), 1);
+        assert_eq!(find(&records, "box.example.org", "TXT"), ["v=spf1 mx -all"]);
+        assert!(find(&records, "_dmarc.box.example.org", "TXT")[0].contains("rua="));
+    }
+
+    #[test]
+    fn a_zone_within_another_is_delegated_and_vouched_for() {
+        let mut facts = facts();
+        let inner = Domain::parse("sub.example.org").unwrap();
+        facts.domains.push(inner.clone());
+        facts.inner.insert(inner, vec!["4711 13 2 ABCD".into()]);
+        facts.secondaries = vec![Domain::parse("ns.other.example").unwrap()];
+        let records = facts.records();
+        let outer: Vec<&Record> = records.iter().filter(|record| record.zone.as_str() == "example.org").collect();
+        let at = |kind| outer.iter().filter(|one| one.name == "sub.example.org" && one.kind == kind).count();
+        assert_eq!((at("NS"), at("DS"), at("MX")), (3, 1, 0));
+        assert_eq!(find(&records, "sub.example.org", "MX"), ["10 box.example.org."]);
+        assert_eq!(find(&records, "second.example", "NS").last(), Some(&"ns.other.example."));
+    }
+
+    #[test]
+    fn before_a_planned_change_addresses_are_kept_for_five_minutes_only() {
+        for record in (ZoneFacts { moving: true, ..facts() }).records() {
+            assert_eq!(record.ttl, if matches!(record.kind.as_str(), "A" | "AAAA") { 300 } else { 3600 });
+        }
+    }
+
+    #[test]
+    fn what_the_box_does_not_offer_is_said_not_to_be_there() {
+        let logos =
+            [(facts().domains[0].clone(), "https://example.org/logo.svg".to_owned().try_into().unwrap())].into();
+        let records = ZoneFacts { logos, ..facts() }.records();
+        assert_eq!(find(&records, "_caldavs._tcp.example.org", "SRV"), ["0 0 0 ."]);
+        assert_eq!(find(&records, "_autodiscover._tcp.example.org", "SRV"), ["0 1 443 box.example.org."]);
+        assert_eq!(find(&records, "default._bimi.example.org", "TXT"), ["v=BIMI1; l=https://example.org/logo.svg;"]);
+        assert_eq!(find(&records, "_dmarc.www.example.org", "TXT"), ["v=DMARC1; p=reject"]);
     }
 
     #[test]

@@ -1,20 +1,26 @@
 //! The dns door: one `match` over its requests.
 
+mod own;
+mod zones;
+
+use crate::dkim_files::{self, Rotator};
 use crate::records::ZoneFacts;
 use crate::stages::{self, Mover};
-use crate::{DnsError, keys, publish};
-use base::config::LETS_ENCRYPT;
+use crate::world::World;
+use crate::{DnsError, authorities, custom, dynamic, publish, secondaries, state};
 use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths, Role};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use wire::dns::{DmarcStage, Ds, Request, SetDmarc};
+use wire::dns::{DkimStage, DmarcStage, Request, SetDmarc};
 use wire::{Answer, Client, Kind, Refusal, Serve, directory, filter};
 
 /// How often it is looked what the day brings.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
+/// How soon when something that was decided is not served yet, or could not be done.
+const LOOK_SOON: Duration = Duration::from_secs(30);
 
 pub struct Dns {
     paths: Paths,
@@ -22,12 +28,13 @@ pub struct Dns {
     client: Client,
     /// One publication at a time.
     publishing: Mutex<()>,
+    throttle: std::sync::Mutex<dynamic::Throttle>,
 }
 
 impl Dns {
     pub fn new(paths: Paths, config: BoxConfig) -> Self {
         let client = Client::new(paths.clone());
-        Self { paths, config, client, publishing: Mutex::new(()) }
+        Self { paths, config, client, publishing: Mutex::new(()), throttle: std::sync::Mutex::default() }
     }
 
     /// What the records follow from, asked of those who know.
@@ -35,31 +42,90 @@ impl Dns {
         let domains = self.client.ask(&directory::Domains {}).await?;
         self.client.ask(&filter::EnsureKeys { domains: domains.clone() }).await?;
         let dkim = self.client.ask(&filter::DkimKeys { domains: domains.clone() }).await?;
-        let host = HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))?;
-        let ca = (self.config.acme.directory == LETS_ENCRYPT).then(|| "letsencrypt.org".to_owned());
-        let tls_key = tls_key(&self.paths);
+        let host = self.host()?;
+        let authorities = authorities::of(&self.paths, &authorities::directories(&self.config));
         let relays = self.client.ask(&directory::Relays {}).await?;
         let stages = stages::load(&self.paths)?;
         let dmarc = domains.iter().map(|domain| (domain.clone(), stages::policy(&stages, domain))).collect();
-        Ok(ZoneFacts { hostname: self.config.hostname.clone(), host, domains, dkim, tls_key, ca, relays, dmarc })
+        let mut added = custom::load(&self.paths)?;
+        added.extend(dynamic::records(&dynamic::load(&self.paths)?));
+        let planned: Option<u64> = state::read(&self.paths.dns().join("move.json"))?;
+        let mut facts = ZoneFacts {
+            hostname: self.config.hostname.clone(),
+            host,
+            domains,
+            dkim,
+            tls_keys: tls_keys(&self.paths),
+            authorities,
+            relays,
+            dmarc,
+            logos: self.config.logos.clone(),
+            secondaries: secondaries::load(&self.paths)?.into_iter().map(|kept| kept.shown.server).collect(),
+            moving: planned.is_some_and(|until| until > base::time::now_unix()),
+            custom: added,
+            inner: Default::default(),
+        };
+        publish::vouch(&self.paths, &mut facts)?;
+        Ok(facts)
     }
 
-    /// Lets time pass for the DMARC policies.
+    fn host(&self) -> Result<HostFacts, DnsError> {
+        HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))
+    }
+
+    /// Lets time pass for the DMARC policies and the DKIM keys.
     async fn pass_time(&self, now: u64) -> Result<(), DnsError> {
         let _one = self.publishing.lock().await;
         let domains = self.client.ask(&directory::Domains {}).await?;
-        let host = HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))?;
+        let host = self.host()?;
+        let world = World::of(&self.config, &host);
+        self.rotator(&world).pass(&domains, now).await?;
         let mover = Mover { paths: &self.paths, config: &self.config, client: &self.client };
         mover.pass(&domains, &host, now).await
     }
 
-    /// Looks now and then whether a DMARC policy is to be announced or taken, until the process ends.
+    fn rotator<'a>(&'a self, world: &'a World) -> Rotator<'a> {
+        Rotator { paths: &self.paths, config: &self.config, client: &self.client, names: world.names() }
+    }
+
+    async fn dkim_stages(&self, only: Option<&Domain>) -> Result<Vec<DkimStage>, DnsError> {
+        let mut domains = self.client.ask(&directory::Domains {}).await?;
+        domains.retain(|domain| only.is_none_or(|only| only == domain));
+        let keys = self.client.ask(&filter::DkimKeys { domains: domains.clone() }).await?;
+        let by_hand = self.config.dns == DnsMode::External;
+        Ok(dkim_files::shown(&dkim_files::load(&self.paths)?, &domains, &keys, base::time::now_unix(), by_hand))
+    }
+
+    async fn rotate_dkim(&self, domain: &Domain) -> Result<DkimStage, Refusal> {
+        let none = || {
+            Refusal::new(Kind::NotFound, format!("{domain} is not a domain of this box; see: mailstead dns dkim list"))
+        };
+        let _one = self.publishing.lock().await;
+        let stage = self.dkim_stages(Some(domain)).await.map_err(refusal)?.pop();
+        stage.ok_or_else(none)?;
+        let world = World::of(&self.config, &self.host().map_err(refusal)?);
+        let begun = self.rotator(&world).begin(domain, base::time::now_unix()).await.map_err(refusal)?;
+        begun.map_err(|why| Refusal::new(Kind::Conflict, format!("{domain}: {why}; see: mailstead dns dkim list")))?;
+        self.dkim_stages(Some(domain)).await.map_err(refusal)?.pop().ok_or_else(none)
+    }
+
+    /// Looks at the start and then now and again whether something is due, until the process ends.
     pub async fn pass_days(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            if let Err(error) = self.publish(false).await {
-                tracing::warn!("the zones wait: {error}");
+            // The first publication is set-up's to ask for, when there are domains.
+            if self.config.dns == DnsMode::Box && !self.paths.zones().join("zones.conf").exists() {
+                tokio::time::sleep(LOOK_SOON).await;
+                continue;
             }
+            let wait = match self.publish(false).await {
+                Ok(done) if done.is_settled => LOOK_EVERY,
+                Ok(_) => LOOK_SOON,
+                Err(error) => {
+                    tracing::warn!("the zones wait: {error}");
+                    LOOK_SOON
+                }
+            };
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -80,32 +146,6 @@ impl Dns {
         let shown = stages::shown(&changed, std::slice::from_ref(&ask.domain), now);
         shown.into_iter().next().ok_or_else(|| stages::unknown(&ask.domain))
     }
-
-    async fn publish(&self, dry_run: bool) -> Result<Vec<Domain>, DnsError> {
-        if !dry_run {
-            self.pass_time(base::time::now_unix()).await?;
-        }
-        if self.config.dns == DnsMode::External {
-            return Ok(Vec::new());
-        }
-        let _one = self.publishing.lock().await;
-        let facts = self.facts().await?;
-        publish::publish(&self.paths, &facts, base::time::now_unix(), dry_run)
-    }
-
-    async fn ds(&self, domain: &Domain) -> Result<Ds, Refusal> {
-        if self.config.dns == DnsMode::External {
-            let words = "the DNS of this box is kept elsewhere (dns: external), so it has no DS record";
-            return Err(Refusal::new(Kind::Invalid, words));
-        }
-        let zones = self.facts().await.map_err(refusal)?.zones();
-        if !zones.contains(domain) {
-            let list = zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(", ");
-            return Err(Refusal::new(Kind::NotFound, format!("{domain} is not a zone of this box; it has: {list}")));
-        }
-        let key = keys::load_or_create(&self.paths.dns(), domain).map_err(refusal)?;
-        Ok(keys::ds(domain, &key))
-    }
 }
 
 fn refusal(error: DnsError) -> Refusal {
@@ -117,11 +157,25 @@ fn refusal(error: DnsError) -> Refusal {
     Refusal::new(kind, error.to_string())
 }
 
-/// SHA-256 of the served certificate's public key (TLSA 3 1 1, RFC 6698 §2.1), if there is one already.
-fn tls_key(paths: &Paths) -> Option<String> {
-    let der = CertificateDer::from_pem_file(paths.tls().join("chain.pem")).ok()?;
-    let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
-    Some(hex::encode(Sha256::digest(certificate.tbs_certificate.subject_pki.raw)))
+/// SHA-256 of the public keys that are served, or may be (TLSA 3 1 1, RFC 6698 §2.1): the certificate's, the one that comes
+/// next and the one before (RFC 7671 §8.1), which the certs role names in files.
+fn tls_keys(paths: &Paths) -> Vec<String> {
+    let served = || {
+        let der = CertificateDer::from_pem_file(paths.tls().join("chain.pem")).ok()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        Some(hex::encode(Sha256::digest(certificate.tbs_certificate.subject_pki.raw)))
+    };
+    let others = ["next.spki", "previous.spki"].into_iter().filter_map(|file| {
+        let text = std::fs::read_to_string(paths.tls().join(file)).ok()?.trim().to_ascii_lowercase();
+        (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
+    });
+    let mut keys: Vec<String> = Vec::new();
+    for key in served().into_iter().chain(others) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
 }
 
 impl Serve for Dns {
@@ -130,10 +184,29 @@ impl Serve for Dns {
     async fn answer(&self, _peer: Role, request: Request, _body: Vec<u8>) -> Result<Answer, Refusal> {
         match request {
             Request::Records(ask) => ask.answer(self.facts().await.map_err(refusal)?.records()),
-            Request::Publish(ask) => ask.answer(self.publish(ask.dry_run).await.map_err(refusal)?),
+            Request::Publish(ask) => ask.answer(self.publish(ask.dry_run).await.map_err(refusal)?.zones),
             Request::DmarcStages(ask) => ask.answer(self.stages().await.map_err(refusal)?),
             Request::SetDmarc(ask) => ask.answer(self.set_dmarc(&ask).await?),
-            Request::DelegationSigners(ask) => ask.answer(vec![self.ds(&ask.domain).await?]),
+            Request::DelegationSigners(ask) => ask.answer(self.ds(&ask.domain).await?),
+            Request::ZoneKeys(ask) => ask.answer(self.zone_keys(&ask.domain).await?),
+            Request::Rollover(ask) => ask.answer(self.rollover(&ask.domain, ask.step).await?),
+            Request::CustomRecords(ask) => ask.answer(custom::load(&self.paths).map_err(refusal)?),
+            Request::ChangeCustom(ask) => ask.answer(self.change_custom(ask.change.clone()).await?),
+            Request::DynamicNames(ask) => ask.answer(self.dynamic_names()?),
+            Request::AddDynamic(ask) => ask.answer(self.add_dynamic(&ask.name).await?),
+            Request::RemoveDynamic(ask) => ask.answer(self.remove_dynamic(&ask.name).await?),
+            Request::SetDynamicAddress(ask) => ask.answer(self.set_dynamic(&ask).await?),
+            Request::Secondaries(ask) => ask.answer(self.secondaries()?),
+            Request::SecondaryKey(ask) => ask.answer(self.secondary_key(&ask.server)?),
+            Request::AddSecondary(ask) => ask.answer(self.add_secondary(&ask.server, &ask.addresses).await?),
+            Request::RemoveSecondary(ask) => ask.answer(self.remove_secondary(&ask.server).await?),
+            Request::DkimStages(ask) => ask.answer(self.dkim_stages(None).await.map_err(refusal)?),
+            Request::RotateDkim(ask) => ask.answer(self.rotate_dkim(&ask.domain).await?),
+            Request::PlanMove(ask) => {
+                let _one = self.publishing.lock().await;
+                state::write(&self.paths.dns().join("move.json"), &ask.until).map_err(refusal)?;
+                ask.answer(())
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Signing a zone: text in, signed text out. NSEC, since a mail zone's names are no secret.
+//! Signing a zone: text in, signed text out. Denial by NSEC3 as RFC 9276 wants it.
 
 use crate::DnsError;
 use crate::keys::{self, ZoneKey};
@@ -8,7 +8,7 @@ use domain::base::iana::{Class, Rtype};
 use domain::base::name::FlattenInto;
 use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::base::{Name, Record, Serial, Ttl};
-use domain::dnssec::sign::denial::nsec::{GenerateNsecConfig, generate_nsecs};
+use domain::dnssec::sign::denial::nsec3::{GenerateNsec3Config, generate_nsec3s};
 use domain::dnssec::sign::records::{DefaultSorter, RecordsIter, Rrset, SortedRecords};
 use domain::dnssec::sign::signatures::rrsigs::{GenerateRrsigConfig, sign_rrset, sign_sorted_zone_records};
 use domain::rdata::dnssec::Timestamp;
@@ -16,46 +16,90 @@ use domain::rdata::{Dnskey, ZoneRecordData};
 use domain::zonefile::inplace::{Entry, Zonefile};
 use std::fmt::Write;
 
-/// How long a signature is good. Two weeks leave a box that is switched off for a week still valid.
-pub const VALID_SECONDS: u32 = 14 * 86_400;
+/// How long a signature is good. Three weeks leave a box that is switched off for two still valid, and its secondaries,
+/// which forget the zone after a week (see the SOA), never with a signature that has ended.
+pub const VALID_SECONDS: u32 = 21 * 86_400;
 /// Signatures with less than this left are made anew.
-pub const RENEW_BELOW_SECONDS: u64 = 9 * 86_400;
+pub const RENEW_BELOW_SECONDS: u64 = 14 * 86_400;
 /// Signatures begin in the past, for resolvers whose clocks are behind.
 const INCEPTION_BEFORE_SECONDS: u32 = 3600;
-/// The DNSKEY set's TTL, and that of the zone's other records.
-const KEY_TTL: u32 = 3600;
+/// The DNSKEY set's TTL.
+pub const KEY_TTL: u32 = 3600;
 
 type Data = ZoneRecordData<Bytes, Name<Bytes>>;
 type Rr = Record<Name<Bytes>, Data>;
 
+/// The keys that a zone is signed with.
+pub struct Signers {
+    /// Every key of the set.
+    pub all: Vec<ZoneKey>,
+    /// Those that sign the set, and CDS and CDNSKEY with it (RFC 7344 §4.1), by their place in `all`.
+    pub set: Vec<usize>,
+    /// Those that sign everything else.
+    pub zone: Vec<usize>,
+}
+
+impl Signers {
+    fn chosen(&self, places: &[usize]) -> Vec<&ZoneKey> {
+        places.iter().filter_map(|place| self.all.get(*place)).collect()
+    }
+}
+
 /// Signs an unsigned zone (SOA first). `now` is seconds since 1970.
-pub fn sign(zone: &Domain, text: &str, key: &ZoneKey, now: u32) -> Result<String, DnsError> {
+pub fn sign(zone: &Domain, text: &str, signers: &Signers, now: u32) -> Result<String, DnsError> {
     let failed = |why: &dyn std::fmt::Display| DnsError::Signing(zone.clone(), why.to_string());
     let apex = keys::name(zone)?;
     let mut records = SortedRecords::<Name<Bytes>, Data, DefaultSorter>::from(read(zone, &apex, text)?);
-    let dnskey = dnskey_record(&apex, key).map_err(|why| failed(&why))?;
     let validity = GenerateRrsigConfig::new(
         Timestamp::from(now.wrapping_sub(INCEPTION_BEFORE_SECONDS)),
         Timestamp::from(now.wrapping_add(VALID_SECONDS)),
     );
 
+    // No salt, no further rounds, no opt-out (RFC 9276 §3.1).
+    let config = GenerateNsec3Config::<Bytes, DefaultSorter>::default();
     let unsigned: Vec<Rr> = records.iter().cloned().collect();
-    let nsecs = generate_nsecs(&apex, RecordsIter::new_from_owned(&unsigned), &GenerateNsecConfig::new())
-        .map_err(|error| failed(&error))?;
-    records.extend(nsecs.into_iter().map(|record| with_data(record, ZoneRecordData::Nsec)));
+    let denial =
+        generate_nsec3s(&apex, RecordsIter::new_from_owned(&unsigned), &config).map_err(|error| failed(&error))?;
+    let parameters = with_data(denial.nsec3param, ZoneRecordData::Nsec3param);
+    let denials = denial.nsec3s.into_iter().map(|record| with_data(record, ZoneRecordData::Nsec3));
+    records.extend(denials.chain([parameters]));
 
     let covered: Vec<Rr> = records.iter().cloned().collect();
-    let signatures = sign_sorted_zone_records(&apex, RecordsIter::new_from_owned(&covered), &[key], &validity)
+    let zone_keys = signers.chosen(&signers.zone);
+    let signatures = sign_sorted_zone_records(&apex, RecordsIter::new_from_owned(&covered), &zone_keys, &validity)
         .map_err(|error| failed(&error))?;
-    let key_set = [dnskey.clone()];
-    let key_set = Rrset::new_from_owned(&key_set).map_err(|error| failed(&format_args!("{error:?}")))?;
-    let key_signature =
-        sign_rrset(key, &key_set, validity.inception, validity.expiration).map_err(|error| failed(&error))?;
-
-    records
-        .extend(signatures.into_iter().chain([key_signature]).map(|record| with_data(record, ZoneRecordData::Rrsig)));
-    records.extend([dnskey]);
+    let mut signatures: Vec<Rr> =
+        signatures.into_iter().map(|record| with_data(record, ZoneRecordData::Rrsig)).collect();
+    let set: Result<Vec<Rr>, String> = signers.all.iter().map(|key| dnskey_record(&apex, key)).collect();
+    let set = set.map_err(|why| failed(&why))?;
+    let of = |kind| covered.iter().filter(move |record| record.rtype() == kind).cloned().collect::<Vec<Rr>>();
+    for family in [set.clone(), of(Rtype::CDS), of(Rtype::CDNSKEY)] {
+        if family.is_empty() {
+            continue;
+        }
+        let family = Rrset::new_from_owned(&family).map_err(|error| failed(&format_args!("{error:?}")))?;
+        for key in signers.chosen(&signers.set) {
+            let signature = sign_rrset(key, &family, validity.inception, validity.expiration);
+            signatures.push(with_data(signature.map_err(|error| failed(&error))?, ZoneRecordData::Rrsig));
+        }
+    }
+    records.extend(signatures);
+    records.extend(set);
     Ok(write(&records))
+}
+
+/// The records of a signed zone without what the signing added, and without its SOA: what was signed, for signing it anew
+/// when those who know the records are not there yet.
+pub fn stripped(zone: &Domain, signed: &str) -> String {
+    const ADDED: [&str; 7] = ["RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDS", "CDNSKEY"];
+    let apex = format!("{zone}.");
+    let kept = signed.lines().filter(|line| {
+        let mut words = line.split_whitespace();
+        let (owner, kind) = (words.next().unwrap_or_default(), words.nth(2).unwrap_or_default());
+        let is_soa = kind == "SOA" && owner == apex;
+        !is_soa && !ADDED.contains(&kind)
+    });
+    kept.map(|line| format!("{line}\n")).collect()
 }
 
 fn with_data<D>(record: Record<Name<Bytes>, D>, wrap: impl Fn(D) -> Data) -> Rr {

@@ -3,32 +3,24 @@
 //! A letter goes out before a step is noted as announced, and a step is on the disk before a zone has it: an
 //! interruption repeats a letter, and never takes a step that was not announced.
 
-use crate::DnsError;
 use crate::dmarc::{self, Event, Stage, Stages};
-use base::{Address, BoxConfig, DnsMode, Domain, HostFacts, Paths, durable};
+use crate::{DnsError, state};
+use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths};
 use std::path::PathBuf;
 use wire::dns::{DmarcChange, DmarcPolicy, DmarcStage};
 use wire::filter::{DmarcEvidence, Evidence};
-use wire::{Client, Kind, Refusal, mta};
+use wire::{Client, Kind, Refusal};
 
 fn file(paths: &Paths) -> PathBuf {
     paths.dns().join("dmarc.json")
 }
 
 pub fn load(paths: &Paths) -> Result<Stages, DnsError> {
-    let file = file(paths);
-    match std::fs::read(&file) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| DnsError::file(&file, std::io::Error::other(error))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Stages::new()),
-        Err(error) => Err(DnsError::file(&file, error)),
-    }
+    state::read(&file(paths))
 }
 
 fn save(paths: &Paths, stages: &Stages) -> Result<(), DnsError> {
-    let file = file(paths);
-    let text =
-        serde_json::to_string_pretty(stages).map_err(|error| DnsError::file(&file, std::io::Error::other(error)));
-    durable::write(&file, text?.as_bytes(), 0o600).map_err(|error| DnsError::file(&file, error))
+    state::write(&file(paths), stages)
 }
 
 /// What moves the stages.
@@ -107,21 +99,8 @@ impl Mover<'_> {
         }
     }
 
-    /// Writes to the owner; tells whether the letter is safe in the queue.
     async fn tell(&self, subject: &str, text: &str) -> bool {
-        let to = self.config.email.clone();
-        let Ok(from) = Address::new("postmaster", to.domain().clone()) else { return false };
-        let text = text.replace('\n', "\r\n");
-        let message = format!(
-            "From: Mailstead <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n\
-             Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\nAuto-Submitted: auto-generated\r\n\
-             \r\n{text}"
-        );
-        let sent = self.client.ask_with_body(&mta::Send { from, to }, message.as_bytes()).await;
-        if let Err(error) = &sent {
-            tracing::warn!("a letter to the owner about DMARC waits: {error}");
-        }
-        sent.is_ok()
+        crate::letters::tell(self.config, self.client, subject, text).await
     }
 }
 

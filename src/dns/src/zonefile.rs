@@ -4,8 +4,11 @@ use base::Domain;
 use std::fmt::Write;
 use wire::dns::Record;
 
-/// SOA timers: refresh and retry for secondaries, expiry as RFC 1912 §2.2 advises, and five minutes for “no such name”.
-const SOA_TIMERS: &str = "7200 1800 1209600 300";
+/// SOA timers: refresh and retry for secondaries that a NOTIFY did not reach; expiry after a week, so that a secondary
+/// never answers with signatures that have ended (RFC 6781 §4.4.2.2); and five minutes for “no such name”.
+const SOA_TIMERS: &str = "14400 3600 604800 300";
+/// After that long a secondary that hears nothing forgets the zone.
+pub const SOA_EXPIRE: u64 = 604_800;
 
 /// The unsigned zone without its SOA: what decides whether a zone has changed.
 pub fn body(zone: &Domain, records: &[Record]) -> String {
@@ -15,11 +18,15 @@ pub fn body(zone: &Domain, records: &[Record]) -> String {
 
 /// One record as a line of a master file.
 pub fn line(record: &Record) -> String {
-    let value = match record.kind.as_str() {
-        "TXT" => quoted(&record.value),
-        _ => record.value.clone(),
+    written(&record.name, record.ttl, &record.kind, &record.value)
+}
+
+pub fn written(name: &str, ttl: u32, kind: &str, value: &str) -> String {
+    let value = match kind {
+        "TXT" => quoted(value),
+        _ => value.to_owned(),
     };
-    format!("{}. {} IN {} {value}", record.name, record.ttl, record.kind)
+    format!("{name}. {ttl} IN {kind} {value}")
 }
 
 /// The SOA line. Its mailbox is hostmaster@ the zone.

@@ -1,6 +1,8 @@
-//! DKIM keys: for each domain one RSA-2048 and one Ed25519 key (RFC 8301, RFC 8463), made once.
+//! DKIM keys: for each domain pairs of an RSA-2048 and an Ed25519 key (RFC 8301, RFC 8463), one pair of which signs.
 //!
-//! They lie in `dkim/<domain>/rsa.der` and `ed25519.der` (PKCS #8), readable by this role alone.
+//! The first pair lies in `dkim/<domain>/rsa.der` and `ed25519.der` (PKCS #8), later ones in `dkim/<domain>/<generation>/`,
+//! readable by this role alone. `dkim/<domain>/signing` holds the generation that signs; without it that is the first. When
+//! one follows another is the dns role's to say.
 
 use crate::FilterError;
 use crate::limits::MAX_DOMAINS;
@@ -20,9 +22,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use wire::filter::DkimKey;
 
-/// The selectors, one for each algorithm.
-const RSA_SELECTOR: &str = "ms1";
-const ED25519_SELECTOR: &str = "ms1e";
+/// The pair that a domain begins with.
+const FIRST: u32 = 1;
+
+/// The selectors of a pair, one for each algorithm: `ms1` and `ms1e`.
+fn selectors(generation: u32) -> (String, String) {
+    (format!("ms{generation}"), format!("ms{generation}e"))
+}
 
 /// The header fields that are signed, each also once more than it occurs where adding one would mislead a reader
 /// (RFC 6376 §5.4.1 and §8.15).
@@ -110,22 +116,77 @@ impl Keys {
             let why = std::io::Error::other(format!("there are {MAX_DOMAINS} domains already"));
             return Err(FilterError::File(folder, why));
         }
-        // Both keys appear at once: a folder that is there is whole.
-        let fresh = self.folder.join(format!(".{domain}.new"));
-        let file = |error| FilterError::File(fresh.clone(), error);
-        let unmade = |why: &dyn std::fmt::Display| FilterError::Key(fresh.clone(), why.to_string());
-        if fresh.exists() {
-            std::fs::remove_dir_all(&fresh).map_err(file)?;
-        }
-        durable::create_dir_all(&fresh, 0o700).map_err(file)?;
-        let rsa = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).map_err(|error| unmade(&error))?;
-        let rsa = rsa.as_der().map_err(|error| unmade(&error))?;
-        let ed25519 = Ed25519Key::generate_pkcs8().map_err(|error| unmade(&error))?;
-        durable::write(&fresh.join("rsa.der"), rsa.as_ref(), 0o600).map_err(file)?;
-        durable::write(&fresh.join("ed25519.der"), &ed25519, 0o600).map_err(file)?;
-        durable::rename(&fresh, &folder).map_err(file)?;
+        make(&self.folder.join(format!(".{domain}.new")), &folder)?;
         tracing::info!("made the DKIM keys of {domain}");
         Ok(true)
+    }
+
+    /// Where a pair lies.
+    fn place(&self, domain: &Domain, generation: u32) -> PathBuf {
+        let folder = self.folder.join(domain.as_str());
+        if generation == FIRST { folder } else { folder.join(generation.to_string()) }
+    }
+
+    /// Makes one more pair, which signs nothing yet; nothing when it is there.
+    pub fn make_next(&self, domain: &Domain, generation: u32) -> Result<(), FilterError> {
+        self.ensure(domain)?;
+        let place = self.place(domain, generation);
+        if has_pair(&place) {
+            return Ok(());
+        }
+        make(&self.folder.join(format!(".{domain}.new")), &place)?;
+        tracing::info!("made the DKIM keys {generation} of {domain}");
+        Ok(())
+    }
+
+    /// Signs by that pair from now on.
+    pub fn sign_by(&self, domain: &Domain, generation: u32) -> Result<(), FilterError> {
+        // A pair that cannot be read must not become the one that signs.
+        load(&self.place(domain, generation), domain, generation)?;
+        let file = self.folder.join(domain.as_str()).join("signing");
+        let text = format!("{generation}\n");
+        durable::write(&file, text.as_bytes(), 0o600).map_err(|error| FilterError::File(file, error))?;
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).remove(domain);
+        Ok(())
+    }
+
+    /// Removes a pair; false when it is the one that signs.
+    pub fn remove(&self, domain: &Domain, generation: u32) -> Result<bool, FilterError> {
+        if self.signing(domain)? == generation {
+            return Ok(false);
+        }
+        let place = self.place(domain, generation);
+        for name in ["rsa.der", "ed25519.der"] {
+            let file = place.join(name);
+            if file.exists() {
+                durable::remove(&file).map_err(|error| FilterError::File(file, error))?;
+            }
+        }
+        if generation != FIRST && place.exists() {
+            std::fs::remove_dir(&place).map_err(|error| FilterError::File(place, error))?;
+        }
+        Ok(true)
+    }
+
+    /// The pair that signs.
+    fn signing(&self, domain: &Domain) -> Result<u32, FilterError> {
+        let file = self.folder.join(domain.as_str()).join("signing");
+        match std::fs::read_to_string(&file) {
+            Ok(text) => text.trim().parse().map_err(|_| FilterError::Key(file, "it holds no number".to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(FIRST),
+            Err(error) => Err(FilterError::File(file, error)),
+        }
+    }
+
+    /// The pairs that are there.
+    fn generations(&self, domain: &Domain) -> Result<Vec<u32>, FilterError> {
+        let folder = self.folder.join(domain.as_str());
+        let entries = std::fs::read_dir(&folder).map_err(|error| FilterError::File(folder.clone(), error))?;
+        let later = entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let mut all: Vec<u32> = later.chain([FIRST]).collect();
+        all.retain(|generation| has_pair(&self.place(domain, *generation)));
+        all.sort_unstable();
+        Ok(all)
     }
 
     /// The public halves as the zone publishes them (RFC 6376 §3.6.1); nothing for a domain without keys.
@@ -133,14 +194,24 @@ impl Keys {
         if !self.folder.join(domain.as_str()).exists() {
             return Ok(Vec::new());
         }
-        let pair = self.pair(domain)?;
-        let key = |selector: &str, kind: &str, public: &[u8]| DkimKey {
-            domain: domain.clone(),
-            selector: selector.to_owned(),
-            txt: format!("v=DKIM1; k={kind}; p={}", BASE64_STANDARD.encode(public)),
-        };
-        let rsa = key(RSA_SELECTOR, "rsa", &pair.rsa_public);
-        Ok(vec![rsa, key(ED25519_SELECTOR, "ed25519", &pair.ed25519_public)])
+        let signing = self.signing(domain)?;
+        let mut all = Vec::new();
+        for generation in self.generations(domain)? {
+            let pair = match generation == signing {
+                true => self.pair(domain)?,
+                false => Arc::new(load(&self.place(domain, generation), domain, generation)?),
+            };
+            let key = |selector: String, kind: &str, public: &[u8]| DkimKey {
+                domain: domain.clone(),
+                generation,
+                signing: generation == signing,
+                selector,
+                txt: format!("v=DKIM1; k={kind}; p={}", BASE64_STANDARD.encode(public)),
+            };
+            let (rsa, ed25519) = selectors(generation);
+            all.extend([key(rsa, "rsa", &pair.rsa_public), key(ed25519, "ed25519", &pair.ed25519_public)]);
+        }
+        Ok(all)
     }
 
     /// Both signatures over a message, as header fields.
@@ -174,13 +245,35 @@ impl Keys {
         if let Some(pair) = loaded.get(domain) {
             return Ok(Arc::clone(pair));
         }
-        let pair = Arc::new(load(&self.folder.join(domain.as_str()), domain)?);
+        let generation = self.signing(domain)?;
+        let pair = Arc::new(load(&self.place(domain, generation), domain, generation)?);
         loaded.insert(domain.clone(), Arc::clone(&pair));
         Ok(pair)
     }
 }
 
-fn load(folder: &Path, domain: &Domain) -> Result<Pair, FilterError> {
+fn has_pair(place: &Path) -> bool {
+    place.join("rsa.der").exists() && place.join("ed25519.der").exists()
+}
+
+/// Makes a pair in `fresh` and moves it to `place`: both keys appear at once, and a folder that is there is whole.
+fn make(fresh: &Path, place: &Path) -> Result<(), FilterError> {
+    let file = |error| FilterError::File(fresh.to_owned(), error);
+    let unmade = |why: &dyn std::fmt::Display| FilterError::Key(fresh.to_owned(), why.to_string());
+    if fresh.exists() {
+        std::fs::remove_dir_all(fresh).map_err(file)?;
+    }
+    durable::create_dir_all(fresh, 0o700).map_err(file)?;
+    let rsa = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).map_err(|error| unmade(&error))?;
+    let rsa = rsa.as_der().map_err(|error| unmade(&error))?;
+    let ed25519 = Ed25519Key::generate_pkcs8().map_err(|error| unmade(&error))?;
+    durable::write(&fresh.join("rsa.der"), rsa.as_ref(), 0o600).map_err(file)?;
+    durable::write(&fresh.join("ed25519.der"), &ed25519, 0o600).map_err(file)?;
+    durable::rename(fresh, place).map_err(file)
+}
+
+fn load(folder: &Path, domain: &Domain, generation: u32) -> Result<Pair, FilterError> {
+    let (rsa_selector, ed25519_selector) = selectors(generation);
     let read = |name: &str| {
         let path = folder.join(name);
         std::fs::read(&path).map_err(|error| FilterError::File(path, error))
@@ -197,10 +290,10 @@ fn load(folder: &Path, domain: &Domain) -> Result<Pair, FilterError> {
     let ed25519 = Ed25519Key::from_pkcs8_der(&read("ed25519.der")?).map_err(|error| bad(&error))?;
     let ed25519_public = ed25519.public_key();
     let domain = domain.as_str();
-    let rsa = DkimSigner::from_key(rsa).domain(domain).selector(RSA_SELECTOR).headers(SIGNED);
-    let ed25519 = DkimSigner::from_key(ed25519).domain(domain).selector(ED25519_SELECTOR).headers(SIGNED);
-    let arc = ArcSealer::from_key(arc).domain(domain).selector(RSA_SELECTOR);
+    let rsa = DkimSigner::from_key(rsa).domain(domain).selector(&rsa_selector).headers(SIGNED);
+    let ed25519 = DkimSigner::from_key(ed25519).domain(domain).selector(&ed25519_selector).headers(SIGNED);
+    let arc = ArcSealer::from_key(arc).domain(domain).selector(&rsa_selector);
     let arc = arc.headers(SEALED.into_iter().chain([SEALED_SIGNATURE]));
-    let arc_unsigned = ArcSealer::from_key(arc_unsigned).domain(domain).selector(RSA_SELECTOR).headers(SEALED);
+    let arc_unsigned = ArcSealer::from_key(arc_unsigned).domain(domain).selector(&rsa_selector).headers(SEALED);
     Ok(Pair { rsa, rsa_public, arc, arc_unsigned, ed25519, ed25519_public })
 }

@@ -167,6 +167,20 @@ impl Serve for Filter {
             }
             Request::Learn(ask) => ask.answer(self.learn(&ask, &body)?),
             Request::EnsureKeys(ask) => ask.answer(self.ensure(&ask.domains).map_err(Refusal::internal)?),
+            Request::MakeDkimKeys(ask) => {
+                ask.answer(self.keys.make_next(&ask.domain, ask.generation).map_err(Refusal::internal)?)
+            }
+            Request::UseDkimKeys(ask) => {
+                ask.answer(self.keys.sign_by(&ask.domain, ask.generation).map_err(Refusal::internal)?)
+            }
+            Request::DropDkimKeys(ask) => {
+                let removed = self.keys.remove(&ask.domain, ask.generation).map_err(Refusal::internal)?;
+                let words = || format!("the DKIM keys {} of {} sign now", ask.generation, ask.domain);
+                if !removed {
+                    return Err(Refusal::new(Kind::Conflict, words()));
+                }
+                ask.answer(())
+            }
             Request::DkimKeys(ask) => {
                 let keys: Result<Vec<_>, _> = ask.domains.iter().map(|domain| self.keys.public(domain)).collect();
                 ask.answer(keys.map_err(Refusal::internal)?.concat())

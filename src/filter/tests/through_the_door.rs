@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::filter::{
-    Action, DkimKeys, DmarcEvidence, EnsureKeys, Judge, Learn, ReportShow, Reports, Seal, Sign, TakeReport,
-    TakeSnapshot,
+    Action, DkimKeys, DmarcEvidence, DropDkimKeys, EnsureKeys, Judge, Learn, MakeDkimKeys, ReportShow, Reports, Seal,
+    Sign, TakeReport, TakeSnapshot, UseDkimKeys,
 };
 use wire::{Answer, Client, Kind, Refusal, Serve, directory};
 
@@ -87,6 +87,34 @@ async fn keys_are_made_once_and_both_sign() {
     let (signed, _) = client.ask_with_body(&Sign { domain: domain("example.org") }, LETTER).await.unwrap();
     assert_eq!(signed.headers.matches("DKIM-Signature:").count(), 2);
     assert!(signed.headers.contains("a=rsa-sha256") && signed.headers.contains("a=ed25519-sha256"));
+}
+
+#[tokio::test]
+async fn keys_follow_one_another_and_each_signs_under_its_own_selectors() {
+    let (_dir, client) = running().await;
+    let domain = domain("example.org");
+    let domains = vec![domain.clone()];
+    client.ask(&EnsureKeys { domains: domains.clone() }).await.unwrap();
+    let next = MakeDkimKeys { domain: domain.clone(), generation: 2 };
+    client.ask(&next).await.unwrap();
+    let made = client.ask(&DkimKeys { domains: domains.clone() }).await.unwrap();
+    let signing: Vec<_> = made.iter().map(|key| (key.selector.as_str(), key.signing)).collect();
+    assert_eq!(signing, [("ms1", true), ("ms1e", true), ("ms2", false), ("ms2e", false)]);
+    client.ask(&next).await.unwrap();
+    assert_eq!(client.ask(&DkimKeys { domains: domains.clone() }).await.unwrap(), made, "made once");
+    let sign = Sign { domain: domain.clone() };
+    let (signed, _) = client.ask_with_body(&sign, LETTER).await.unwrap();
+    assert!(signed.headers.contains("s=ms1;") && signed.headers.contains("s=ms1e;"), "{}", signed.headers);
+    let drop = |generation| DropDkimKeys { domain: domain.clone(), generation };
+    assert!(client.ask(&drop(1)).await.is_err(), "the keys that sign stay");
+    assert!(client.ask(&UseDkimKeys { domain: domain.clone(), generation: 9 }).await.is_err(), "there are none");
+    client.ask(&UseDkimKeys { domain: domain.clone(), generation: 2 }).await.unwrap();
+    let (signed, _) = client.ask_with_body(&sign, LETTER).await.unwrap();
+    assert!(signed.headers.contains("s=ms2;") && signed.headers.contains("s=ms2e;"), "{}", signed.headers);
+    client.ask(&drop(1)).await.unwrap();
+    client.ask(&drop(1)).await.unwrap();
+    let left = client.ask(&DkimKeys { domains }).await.unwrap();
+    assert_eq!(left.iter().map(|key| key.selector.as_str()).collect::<Vec<_>>(), ["ms2", "ms2e"]);
 }
 
 #[tokio::test]

@@ -187,6 +187,8 @@ fn folders(plan: &mut Plan) {
         of(Role::Web, "/var/lib/mailstead/web", 0o700),
         of(Role::Backup, "/var/backups/mailstead", 0o700),
         ("/var/lib/mailstead/tls".to_owned(), Role::Certs.user(), TLS_GROUP.to_owned(), 0o2755),
+        // The keys of secondaries: what is written there belongs to NSD's group.
+        ("/var/lib/mailstead/nsd".to_owned(), Role::Dns.user(), "nsd".to_owned(), 0o2750),
     ];
     for (path, owner, group, mode) in all {
         plan.add(Stage::Users, Item::Folder { path, owner, group, mode });

@@ -3,6 +3,7 @@
 //! No page needs JavaScript and none runs any: the content policy forbids it. Only administrators get into the panel.
 
 mod attempts;
+mod dynamic;
 mod error;
 mod limits;
 mod lists;

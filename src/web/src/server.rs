@@ -48,6 +48,10 @@ impl Panel {
         })
     }
 
+    pub fn client(&self) -> &wire::Client {
+        &self.client
+    }
+
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,6 +91,7 @@ pub fn router(panel: Arc<Panel>) -> Router {
         .route("/admin/logout", post(logout))
         .route("/admin/style.css", get(style))
         .merge(crate::lists::routes())
+        .route("/nic/update", get(crate::dynamic::update))
         .fallback(|State(panel): State<Arc<Panel>>| async move {
             panel.refuse(StatusCode::NOT_FOUND, "Not found", "There is no such page here.")
         })
@@ -261,7 +266,7 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The browser's address, as nginx saw it; only nginx connects here.
-fn client_address(headers: &HeaderMap) -> IpAddr {
+pub fn client_address(headers: &HeaderMap) -> IpAddr {
     let given = headers.get("x-real-ip").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     base::endpoints::canonical(given.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
 }

@@ -70,6 +70,35 @@ pub async fn look(world: &World, which: Which) -> Finding {
     finish(which, &records, problems.collect())
 }
 
+/// A wanted record, and what the public has.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Compared {
+    #[serde(flatten)]
+    pub record: Record,
+    /// The public values of its name and kind.
+    pub seen: Vec<String>,
+    /// What is wrong, if anything.
+    pub problem: Option<String>,
+}
+
+/// Every record that is wanted against what public servers answer, by the rules of the checks.
+pub async fn compare(world: &World) -> Result<Vec<Compared>, String> {
+    let records = world.records().await?;
+    let sets = look_up(world, &records).await?;
+    let addresses: Vec<IpAddr> = world.host.addresses().collect();
+    let compared = |record: Record| {
+        let set = sets.iter().find(|set| set.name == record.name && set.kind == record.kind);
+        let which = Which::of(&record, world.hostname()).unwrap_or(Which::Others);
+        let (seen, problem) = match set.map(|set| &set.outcome) {
+            Some(Ok(values)) => (values.clone(), judge(which, &record, values, world.hostname(), &addresses)),
+            Some(Err(trouble)) => (Vec::new(), Some(trouble.clone())),
+            None => (Vec::new(), Some("it was not looked up".to_owned())),
+        };
+        Compared { record, seen, problem }
+    };
+    Ok(records.into_iter().map(compared).collect())
+}
+
 fn problem(record: &Record, seen: String) -> Problem {
     Problem::new(format!("{} {}", record.name, record.kind), seen, &record.value).detail(&record.reason)
 }

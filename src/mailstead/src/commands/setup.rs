@@ -246,7 +246,9 @@ async fn to_do(paths: &Paths, config: &BoxConfig) -> anyhow::Result<()> {
             let client = Client::new(paths.clone());
             for zone in client.ask(&directory::Domains {}).await? {
                 say!("  {zone}: name servers ns1.{0} and ns2.{0}", config.hostname);
-                for ds in client.ask(&dns::DelegationSigners { domain: zone }).await? {
+                let all = client.ask(&dns::DelegationSigners { domain: zone }).await?;
+                // SHA-256 is what every registrar takes.
+                for ds in all.iter().filter(|ds| ds.digest_type == 2) {
                     say!("  DS: {} {} {} {}", ds.key_tag, ds.algorithm, ds.digest_type, ds.digest);
                 }
             }

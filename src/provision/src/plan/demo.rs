@@ -45,7 +45,7 @@ fn nsd(facts: &PlanFacts) -> Result<String, ProvisionError> {
         templates::NSD,
         context! { demo => true, bind => vec!["127.0.0.1"], port => endpoints.dns.port, run => text(&paths.run()),
         log => text(&paths.log()), control => text(&paths.run().join("nsd.ctl")),
-        zones => text(&paths.zones()) },
+        zones => text(&paths.zones()), transfers => text(&paths.nsd()) },
     )
 }
 

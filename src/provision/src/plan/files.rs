@@ -11,7 +11,11 @@ const AUTO_UPGRADES: &str = "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Pe
 /// Logs have a bound, so that they never fill the disk.
 const JOURNAL: &str = "[Journal]\nStorage=persistent\nSystemMaxUse=500M\nMaxRetentionSec=90day\n";
 /// Ubuntu and Debian confine NSD where AppArmor is on; it has to read the box's zones.
-const APPARMOR_NSD: &str = "/var/lib/mailstead/zones/ r,\n/var/lib/mailstead/zones/** r,\n";
+const APPARMOR_NSD: &str = "/var/lib/mailstead/zones/ r,\n/var/lib/mailstead/zones/** r,\n/var/lib/mailstead/nsd/ r,\n/var/lib/mailstead/nsd/** r,\n";
+/// The dns role renews signatures that ended while the machine was off before it opens its door; NSD serves them then. NSD
+/// reads its configuration as a root that may not override permissions, so the group lets it into the keys of secondaries.
+const NSD_AFTER_DNS: &str = "# Written by Mailstead; edits are replaced.\n[Unit]\nAfter=mailstead-dns.service\n\n[Service]\nSupplementaryGroups=nsd\nExecStartPre=-/opt/mailstead/current/mailstead dns wait\n";
+pub(super) const NSD_DROP_IN: &str = "/etc/systemd/system/nsd.service.d/mailstead.conf";
 const RESOLV: &str =
     "# Written by Mailstead: the box has a resolver of its own.\nnameserver 127.0.0.1\noptions edns0 trust-ad\n";
 
@@ -26,6 +30,7 @@ pub fn add(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     plan.file(Stage::Files, "/etc/nginx/nginx.conf", nginx(facts)?);
     if facts.config.dns == DnsMode::Box {
         plan.file(Stage::Files, "/etc/nsd/nsd.conf", nsd(facts)?);
+        plan.file(Stage::Files, NSD_DROP_IN, NSD_AFTER_DNS.to_owned());
     }
     release(facts, plan);
     firewall(facts, plan)?;
@@ -84,7 +89,7 @@ fn nsd(facts: &PlanFacts) -> Result<String, ProvisionError> {
     render(
         templates::NSD,
         context! { demo => false, bind, port => 53, run => "/run/nsd", log => "", control => "/run/nsd/nsd.ctl",
-        zones => text(&facts.paths.zones()) },
+        zones => text(&facts.paths.zones()), transfers => text(&facts.paths.nsd()) },
     )
 }
 

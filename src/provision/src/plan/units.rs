@@ -40,7 +40,12 @@ fn needs(role: Role) -> Needs {
             ..Needs::default()
         },
         Role::Filter => Needs { writes: &["/var/lib/mailstead/filter"], network: true, ..Needs::default() },
-        Role::Dns => Needs { writes: &["/var/lib/mailstead/dns", "/var/lib/mailstead/zones"], ..Needs::default() },
+        Role::Dns => Needs {
+            writes: &["/var/lib/mailstead/dns", "/var/lib/mailstead/zones", "/var/lib/mailstead/nsd"],
+            // A key goes only when the parent's servers were seen to vouch for the next one.
+            network: true,
+            ..Needs::default()
+        },
         Role::Web => Needs { writes: &["/var/lib/mailstead/web"], ..Needs::default() },
         Role::Certs => Needs {
             writes: &["/var/lib/mailstead/certs", "/var/lib/mailstead/tls", "/var/lib/mailstead/acme"],
@@ -159,7 +164,11 @@ fn start(facts: &PlanFacts, plan: &mut Plan) {
     if facts.config.dns == DnsMode::Box {
         plan.add(
             Stage::Services,
-            unit("nsd.service", &["/etc/nsd/nsd.conf", "/etc/apparmor.d/local/usr.sbin.nsd"], OnChange::Restart),
+            unit(
+                "nsd.service",
+                &["/etc/nsd/nsd.conf", "/etc/apparmor.d/local/usr.sbin.nsd", super::files::NSD_DROP_IN],
+                OnChange::Restart,
+            ),
         );
     }
     plan.add(Stage::Services, unit("nginx.service", &["/etc/nginx/nginx.conf"], OnChange::Reload));

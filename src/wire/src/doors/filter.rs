@@ -27,7 +27,13 @@ crate::door! { base::Role::Filter;
     Learn { account: Address, spam: bool } -> (), from [Mailbox];
     /// Makes the keys of domains that have none; says which were new.
     EnsureKeys { domains: Vec<Domain> } -> Vec<Domain>, from [Dns];
-    /// The public halves, for the zone.
+    /// Makes one more pair of keys of a domain, which signs nothing yet. Again: nothing happens.
+    MakeDkimKeys { domain: Domain, generation: u32 } -> (), from [Dns];
+    /// Signs by that pair from now on.
+    UseDkimKeys { domain: Domain, generation: u32 } -> (), from [Dns];
+    /// Removes a pair that does not sign.
+    DropDkimKeys { domain: Domain, generation: u32 } -> (), from [Dns];
+    /// The public halves of all keys, for the zone.
     DkimKeys { domains: Vec<Domain> } -> Vec<DkimKey>, from [Dns];
     /// Takes a report of another server about our mail (the body is the message that brought it). `authenticated`: the
     /// message was shown to come from the domain that it names. Refused as invalid when it holds no report about one
@@ -175,6 +181,10 @@ pub struct Signed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DkimKey {
     pub domain: Domain,
+    /// A pair of keys, one for each algorithm, is a generation.
+    pub generation: u32,
+    /// Whether it signs now.
+    pub signing: bool,
     pub selector: String,
     /// The TXT record's value: `v=DKIM1; k=rsa; p=…`.
     pub txt: String,

@@ -7,6 +7,7 @@
 //! - Zone keys are made once, synced before first use, and never leave `dns/`.
 //! - A zone's serial never goes back.
 
+mod challenges;
 pub mod dmarc;
 mod error;
 mod keys;

@@ -22,8 +22,9 @@ struct State {
 
 /// Builds and signs what is due; returns the zones that changed. With `dry_run` nothing is written.
 pub fn publish(paths: &Paths, facts: &ZoneFacts, now: u64, dry_run: bool) -> Result<Vec<Domain>, DnsError> {
-    let records = facts.records();
     let zones = facts.zones();
+    let mut records = facts.records();
+    records.extend(crate::challenges::records(paths, &zones, now)?);
     let mut changed = Vec::new();
     for zone in &zones {
         if publish_zone(paths, facts, zone, &records, now, dry_run)? {

@@ -19,10 +19,10 @@ pub struct ZoneFacts {
     /// The domains that get mail here.
     pub domains: Vec<Domain>,
     pub dkim: Vec<DkimKey>,
-    /// SHA-256 of the certificate's public key, in hexadecimal.
-    pub tls_key: Option<String>,
-    /// The CA's name in CAA records, where it is known.
-    pub ca: Option<String>,
+    /// SHA-256 of the public keys that are served now, next or were just before, in hexadecimal.
+    pub tls_keys: Vec<String>,
+    /// The authorities' names in CAA records, where all are known.
+    pub ca: Vec<String>,
     /// The relays, for those of whose addresses mail is sent.
     pub relays: Vec<Relay>,
     /// How strict DMARC is; domains that are not named are not strict.
@@ -88,7 +88,7 @@ impl ZoneFacts {
         let why = "Bounces are sent under the box's own name; only the box may use it.";
         list.add(&host, "TXT", "v=spf1 a -all", Need::Recommended, why);
         list.add(&host, "MX", "0 .", Need::Optional, "Nobody has an address at the box's own name (RFC 7505).");
-        if let Some(key) = &self.tls_key {
+        for key in &self.tls_keys {
             let why = "Senders that check DANE deliver only to the server with this key (RFC 7672); needs DNSSEC.";
             list.add(&format!("_25._tcp.{host}"), "TLSA", &format!("3 1 1 {key}"), Need::Optional, why);
         }
@@ -127,8 +127,8 @@ impl ZoneFacts {
         let value = format!("v=TLSRPTv1; rua=mailto:{}@{apex}", wire::filter::REPORTS_NAME);
         let why = "Asks senders to report failures of TLS (RFC 8460).";
         list.add(&format!("_smtp._tls.{apex}"), "TXT", &value, Need::Optional, why);
-        if let Some(ca) = &self.ca {
-            let why = "Only this authority may issue certificates for the domain (RFC 8659).";
+        for ca in &self.ca {
+            let why = "Only the box's authorities may issue certificates for the domain (RFC 8659).";
             list.add(&apex, "CAA", &format!("0 issue \"{ca}\""), Need::Optional, why);
         }
     }
@@ -254,8 +254,8 @@ pub mod tests {
                 selector: "ms1".into(),
                 txt: format!("v=DKIM1; k=rsa; p={}", "A".repeat(392)),
             }],
-            tls_key: Some("ab".repeat(32)),
-            ca: Some("letsencrypt.org".into()),
+            tls_keys: vec!["ab".repeat(32)],
+            ca: vec!["letsencrypt.org".into()],
             relays: Vec::new(),
             dmarc: BTreeMap::new(),
         }

@@ -2,8 +2,7 @@
 
 use crate::records::ZoneFacts;
 use crate::stages::{self, Mover};
-use crate::{DnsError, keys, publish};
-use base::config::LETS_ENCRYPT;
+use crate::{DnsError, challenges, keys, publish};
 use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths, Role};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -36,12 +35,12 @@ impl Dns {
         self.client.ask(&filter::EnsureKeys { domains: domains.clone() }).await?;
         let dkim = self.client.ask(&filter::DkimKeys { domains: domains.clone() }).await?;
         let host = HostFacts::load(&self.paths).map_err(|error| DnsError::file(&self.paths.host_facts(), error))?;
-        let ca = (self.config.acme.directory == LETS_ENCRYPT).then(|| "letsencrypt.org".to_owned());
-        let tls_key = tls_key(&self.paths);
+        let ca = self.config.acme.issuers().unwrap_or_default();
+        let tls_keys = tls_keys(&self.paths);
         let relays = self.client.ask(&directory::Relays {}).await?;
         let stages = stages::load(&self.paths)?;
         let dmarc = domains.iter().map(|domain| (domain.clone(), stages::policy(&stages, domain))).collect();
-        Ok(ZoneFacts { hostname: self.config.hostname.clone(), host, domains, dkim, tls_key, ca, relays, dmarc })
+        Ok(ZoneFacts { hostname: self.config.hostname.clone(), host, domains, dkim, tls_keys, ca, relays, dmarc })
     }
 
     /// Lets time pass for the DMARC policies.
@@ -117,11 +116,25 @@ fn refusal(error: DnsError) -> Refusal {
     Refusal::new(kind, error.to_string())
 }
 
-/// SHA-256 of the served certificate's public key (TLSA 3 1 1, RFC 6698 §2.1), if there is one already.
-fn tls_key(paths: &Paths) -> Option<String> {
-    let der = CertificateDer::from_pem_file(paths.tls().join("chain.pem")).ok()?;
-    let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
-    Some(hex::encode(Sha256::digest(certificate.tbs_certificate.subject_pki.raw)))
+/// SHA-256 of the public keys that are served, or may be (TLSA 3 1 1, RFC 6698 §2.1): the certificate's, the one that comes
+/// next and the one before (RFC 7671 §8.1).
+fn tls_keys(paths: &Paths) -> Vec<String> {
+    let served = || {
+        let der = CertificateDer::from_pem_file(paths.tls().join("chain.pem")).ok()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        Some(hex::encode(Sha256::digest(certificate.tbs_certificate.subject_pki.raw)))
+    };
+    let others = [paths.next_spki(), paths.previous_spki()].into_iter().filter_map(|file| {
+        let text = std::fs::read_to_string(file).ok()?.trim().to_ascii_lowercase();
+        (text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())).then_some(text)
+    });
+    let mut keys: Vec<String> = Vec::new();
+    for key in served().into_iter().chain(others) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
 }
 
 impl Serve for Dns {
@@ -131,6 +144,10 @@ impl Serve for Dns {
         match request {
             Request::Records(ask) => ask.answer(self.facts().await.map_err(refusal)?.records()),
             Request::Publish(ask) => ask.answer(self.publish(ask.dry_run).await.map_err(refusal)?),
+            Request::SetChallenges(ask) => {
+                challenges::set(&self.paths, &ask.challenges, base::time::now_unix())?;
+                ask.answer(self.publish(false).await.map_err(refusal)?)
+            }
             Request::DmarcStages(ask) => ask.answer(self.stages().await.map_err(refusal)?),
             Request::SetDmarc(ask) => ask.answer(self.set_dmarc(&ask).await?),
             Request::DelegationSigners(ask) => ask.answer(vec![self.ds(&ask.domain).await?]),

@@ -3,6 +3,7 @@
 mod demo;
 mod files;
 mod units;
+mod web;
 
 use crate::ProvisionError;
 use base::{BoxConfig, HostFacts, Paths, Role};
@@ -174,6 +175,7 @@ fn folders(plan: &mut Plan) {
         root("/var/lib/mailstead", 0o755),
         root("/var/lib/mailstead/journal", 0o700),
         root("/var/lib/mailstead/www", 0o755),
+        root("/var/www", 0o755),
         root("/var/log/mailstead", 0o750),
         of(Role::Directory, "/var/lib/mailstead/directory", 0o700),
         of(Role::Mailbox, "/var/lib/mailstead/mail", 0o700),
@@ -187,6 +189,7 @@ fn folders(plan: &mut Plan) {
         of(Role::Web, "/var/lib/mailstead/web", 0o700),
         of(Role::Backup, "/var/backups/mailstead", 0o700),
         ("/var/lib/mailstead/tls".to_owned(), Role::Certs.user(), TLS_GROUP.to_owned(), 0o2755),
+        of(Role::Certs, "/var/lib/mailstead/tls/profiles", 0o755),
     ];
     for (path, owner, group, mode) in all {
         plan.add(Stage::Users, Item::Folder { path, owner, group, mode });
@@ -201,7 +204,7 @@ fn keys(plan: &mut Plan) {
         what: what.to_owned(),
     };
     let certificate = made(
-        "/var/lib/mailstead/tls/chain.pem",
+        "/var/lib/mailstead/tls/pair.pem",
         &Role::Certs.user(),
         &["run", "certs", "--initial"],
         "the TLS key, with a certificate of its own until one is issued",

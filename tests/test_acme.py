@@ -19,12 +19,12 @@ ZONE = "demo.example"
 class Internet:
     """A resolver, an authority and a box whose zone is delegated to it."""
 
-    def __init__(self, folder, binary, *, http_works=True, extra=""):
+    def __init__(self, folder, binary, *, http_works=True, extra="", accounts=None):
         self.folder, self.resolver = folder, names.Names()
         self.box = Box(folder / "box", binary, "--resolver", f"127.0.0.1:{self.resolver.port}")
         self.closed = free_port()
         http = self.box.base_port + 6 if http_works else self.closed
-        self.authority = Pebble(folder / "pebble", self.resolver.port, http).start()
+        self.authority = Pebble(folder / "pebble", self.resolver.port, http, accounts).start()
         self.write(f"acme:\n  directory: {self.authority.directory}\n  ca_file: {self.authority.ca_file}\n{extra}")
         self.resolver.zones, self.resolver.authority = (ZONE,), ("127.0.0.1", self.box.base_port + 8)
 
@@ -131,6 +131,20 @@ def test_a_second_authority_is_asked_when_the_first_is_away_and_a_lost_account_i
     world.authority.start()
     box.run("certificate", "renew")
     assert chain(box) != first
+
+
+def test_an_account_that_the_owner_has_with_an_authority_is_used(internet, tmp_path):
+    key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    world = internet(http_works=False, accounts={"kid-1": key})
+    ca = f"acme:\n  directory: {world.authority.directory}\n  ca_file: {world.authority.ca_file}\n"
+    world.write(f"{ca}  eab: {{ kid: kid-1, hmac_file: {tmp_path / 'hmac'} }}\n")
+    (tmp_path / "hmac").write_text("not the key\n")
+    box = world.start()
+    assert world.status()["own"] and world.status()["last"]["failed"]
+    (tmp_path / "hmac").write_text(key + "\n")
+    box.run("certificate", "renew")
+    assert f"box.{ZONE}" in world.status()["names"] and not world.status()["own"]
+    assert key not in box.run("certificate").stdout
 
 
 def test_a_change_of_key_is_announced_in_the_zone_before_it_is_served(internet):

@@ -17,9 +17,10 @@ def free_port():
 
 
 class Pebble:
-    """An ACME authority that asks `names_port` for names and port `http_port` for files."""
+    """An ACME authority that asks `names_port` for names and port `http_port` for files. With `accounts` (key ids and their
+    keys) it knows only those who have one of them."""
 
-    def __init__(self, folder, names_port, http_port):
+    def __init__(self, folder, names_port, http_port, accounts=None):
         self.folder, self.port, self.management = Path(folder), free_port(), free_port()
         self.names_port = names_port
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +34,8 @@ class Pebble:
             "httpPort": http_port,
             "tlsPort": 5001,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": False,
+            "externalAccountBindingRequired": bool(accounts),
+            "externalAccountMACKeys": accounts or {},
             "certificateValidityPeriod": 90 * 86_400,
         }
         (self.folder / "config.json").write_text(json.dumps({"pebble": config}))

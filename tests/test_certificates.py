@@ -21,11 +21,22 @@ def served(box, service):
             link.starttls(context=box.trust())
             return link.sock.getpeercert(binary_form=True)
     with socket.create_connection((host, port), timeout=20) as plain:
+        if service == "managesieve":
+            starttls(plain)
         with box.trust().wrap_socket(plain, server_hostname=box.hostname) as link:
             return link.getpeercert(binary_form=True)
 
 
-PORTS = ("smtp", "submission", "submissions", "imaps", "pop3s", "https")
+def starttls(plain):
+    """As a ManageSieve client asks for TLS (RFC 5804 §2.2)."""
+    stream = plain.makefile("rb")
+    for words in (b"", b"STARTTLS\r\n"):
+        plain.sendall(words)
+        while not (line := stream.readline()).startswith(b"OK"):
+            assert line, "the server closed the connection"
+
+
+PORTS = ("smtp", "submission", "submissions", "imaps", "pop3s", "managesieve", "https")
 
 
 def test_every_port_serves_the_same_certificate_and_it_verifies(box):
@@ -46,6 +57,8 @@ def test_old_versions_of_tls_are_refused(box, service):
                 link.starttls(context=old)
         else:
             with socket.create_connection((host, port), timeout=20) as plain:
+                if service == "managesieve":
+                    starttls(plain)
                 old.wrap_socket(plain)
 
 
@@ -59,8 +72,8 @@ def test_a_new_certificate_is_served_without_a_restart(own_box, tmp_path):
         check=True,
         capture_output=True,
     )
-    shutil.copy(tmp_path / "new.pem", tls / "chain.pem.tmp")
-    (tls / "chain.pem.tmp").rename(tls / "chain.pem")
+    (tls / "pair.pem.tmp").write_text((tmp_path / "new.pem").read_text() + (tls / "key.pem").read_text())
+    (tls / "pair.pem.tmp").rename(tls / "pair.pem")
     shutil.copy(tmp_path / "new.pem", own_box.endpoints["ca_file"])
     new = ssl.PEM_cert_to_DER_cert((tmp_path / "new.pem").read_text())
     assert new not in before.values()

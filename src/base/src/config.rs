@@ -2,9 +2,11 @@
 //!
 //! A key that this version does not know is refused with its line, never dropped.
 
+use crate::acme::Acme;
 use crate::address::{Address, Domain};
 use crate::durable;
 use crate::paths::Paths;
+use crate::sites::{Site, Sites};
 use crate::tell::Tell;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,8 +22,7 @@ pub enum DnsMode {
     External,
 }
 
-/// Let's Encrypt (RFC 8555 directory).
-pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+pub use crate::acme::LETS_ENCRYPT;
 
 /// The content of `/etc/mailstead/box.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct BoxConfig {
     /// Blocklists of addresses: asked about who sends mail here, and by the status checks about the box itself.
     #[serde(default = "default_blocklists", skip_serializing_if = "is_default_blocklists")]
     pub blocklists: Vec<Blocklist>,
+    /// What the box serves on the web beside its panel, by name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sites: Sites,
     /// How many nightly archives are kept.
     #[serde(default = "default_backups_kept", skip_serializing_if = "is_default_backups_kept")]
     pub backups_kept: u16,
@@ -159,17 +163,6 @@ impl TryFrom<String> for Logo {
     }
 }
 
-/// Where certificates come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Acme {
-    #[serde(default = "lets_encrypt")]
-    pub directory: String,
-    /// A root certificate (PEM) by which the directory itself is verified, when the system does not know it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<std::path::PathBuf>,
-}
-
 /// A demo runs beside whatever the machine already does, so its ports and peers are given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -187,15 +180,6 @@ pub struct DemoOptions {
     pub retry_seconds: Option<u32>,
 }
 
-impl Default for Acme {
-    fn default() -> Self {
-        Self { directory: lets_encrypt(), ca_file: None }
-    }
-}
-
-fn lets_encrypt() -> String {
-    LETS_ENCRYPT.to_owned()
-}
 fn smtp_port() -> u16 {
     25
 }
@@ -222,6 +206,8 @@ pub enum ConfigError {
     Unreadable { path: std::path::PathBuf, source: std::io::Error },
     #[error("{path}: {why}. Correct that line; nothing was changed")]
     Invalid { path: std::path::PathBuf, why: serde_yaml::Error },
+    #[error("{path}: {why}. Correct it; nothing was changed")]
+    Senseless { path: std::path::PathBuf, why: String },
 }
 
 impl ConfigError {
@@ -242,6 +228,7 @@ impl BoxConfig {
             ipv4: None,
             ipv6: None,
             blocklists: default_blocklists(),
+            sites: Sites::default(),
             backups_kept: default_backups_kept(),
             tell: Tell::default(),
             logos: BTreeMap::new(),
@@ -253,7 +240,27 @@ impl BoxConfig {
         let path = paths.box_yaml();
         let text =
             std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-        Self::parse(&text).map_err(|why| ConfigError::Invalid { path, why })
+        let config = Self::parse(&text).map_err(|why| ConfigError::Invalid { path: path.clone(), why })?;
+        config.sites_fit().map_err(|why| ConfigError::Senseless { path, why })?;
+        Ok(config)
+    }
+
+    /// Whether the sites leave the box its own names; else a sentence.
+    fn sites_fit(&self) -> Result<(), String> {
+        for name in self.sites.keys() {
+            let own =
+                ["mta-sts.", "autoconfig.", "autodiscover."].iter().any(|prefix| name.as_str().starts_with(prefix));
+            if *name == self.hostname || own {
+                return Err(format!("sites: the box itself needs the name {name}, so no site can have it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The site of a name, and of `www.` before it.
+    pub fn site(&self, name: &Domain) -> Option<&Site> {
+        let bare = name.as_str().strip_prefix("www.").and_then(|bare| Domain::parse(bare).ok());
+        self.sites.get(name).or_else(|| self.sites.get(&bare?))
     }
 
     pub fn parse(text: &str) -> Result<Self, serde_yaml::Error> {

@@ -2,6 +2,7 @@
 //!
 //! This room knows no other room. It does no protocol work and holds no policy.
 
+pub mod acme;
 pub mod address;
 pub mod config;
 pub mod durable;
@@ -13,6 +14,7 @@ pub mod paths;
 pub mod role;
 pub mod sasl;
 pub mod secret;
+pub mod sites;
 pub mod tell;
 pub mod time;
 pub mod tls;

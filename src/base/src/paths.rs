@@ -103,9 +103,34 @@ impl Paths {
         self.state().join("certs")
     }
 
-    /// The certificate in use (`chain.pem`, `key.pem`), readable by the group `ms-tls`.
+    /// The certificate in use. Everybody may read `chain.pem`, the group `ms-tls` also [`Paths::tls_pair`] and `key.pem`.
     pub fn tls(&self) -> PathBuf {
         self.state().join("tls")
+    }
+
+    /// What is served: the chain and its key in one file, so that both are replaced together.
+    pub fn tls_pair(&self) -> PathBuf {
+        self.tls().join("pair.pem")
+    }
+
+    /// The public key's digest (SHA-256, hexadecimal) of a key that comes next, for a TLSA record ahead of its use.
+    pub fn next_spki(&self) -> PathBuf {
+        self.tls().join("next.spki")
+    }
+
+    /// The same of the key that was served before, until nobody can have seen a server with it any more.
+    pub fn previous_spki(&self) -> PathBuf {
+        self.tls().join("previous.spki")
+    }
+
+    /// The URI of the account at each authority, one a line (RFC 8657 §3).
+    pub fn account_uri(&self) -> PathBuf {
+        self.tls().join("account-uri")
+    }
+
+    /// Configuration profiles for Apple's devices, signed; one file for each domain.
+    pub fn profiles(&self) -> PathBuf {
+        self.tls().join("profiles")
     }
 
     /// HTTP-01 challenge answers, served by nginx.

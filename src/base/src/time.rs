@@ -25,6 +25,14 @@ pub fn from_rfc3339(text: &str) -> Option<u64> {
     u64::try_from(stamp.as_second()).ok()
 }
 
+/// A date as HTTP writes it (RFC 9110 §5.6.7, IMF-fixdate), in seconds since 1970.
+pub fn from_http_date(text: &str) -> Option<u64> {
+    let text = text.strip_suffix(" GMT")?;
+    let broken_down = strtime::parse("%a, %d %b %Y %H:%M:%S", text).ok()?;
+    let stamp = broken_down.to_datetime().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp();
+    u64::try_from(stamp.as_second()).ok()
+}
+
 /// Seconds since 1970 as RFC 3339 §5.6 writes them: `2026-11-21T08:00:00Z`.
 pub fn rfc3339(unix_seconds: u64) -> String {
     format("%Y-%m-%dT%H:%M:%SZ", unix_seconds)
@@ -46,6 +54,8 @@ mod tests {
         assert_eq!(readable(0), "1970-01-01 00:00:00Z");
         assert_eq!(from_rfc3339(&rfc3339(1_795_248_000)), Some(1_795_248_000));
         assert_eq!(from_rfc3339("2026-11-21T09:00:00+01:00"), Some(1_795_248_000));
+        assert_eq!(from_http_date("Sat, 21 Nov 2026 08:00:00 GMT"), Some(1_795_248_000));
+        assert_eq!(from_http_date("Sat, 21 Nov 2026 08:00:00"), None);
         for wrong in ["", "tomorrow", "1900-01-01T00:00:00Z", "2026-11-21"] {
             assert_eq!(from_rfc3339(wrong), None, "{wrong}");
         }

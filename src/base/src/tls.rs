@@ -1,7 +1,8 @@
 //! Serving TLS with a certificate that may be replaced at any time.
 //!
-//! The certificate and key lie in `tls/chain.pem` and `tls/key.pem`. Each handshake serves what is on disk, looked at
-//! no more than once in [`RECHECK`]; a pair that does not load keeps the previous one in service and says so in the log.
+//! The certificate and its key lie together in `tls/pair.pem`, which is replaced in one rename, so nobody ever sees a
+//! certificate with another's key. Each handshake serves what is on disk, looked at no more than once in [`RECHECK`]; a
+//! pair that does not load keeps the previous one in service and says so in the log.
 
 use crate::paths::Paths;
 use rustls::ServerConfig;
@@ -56,9 +57,15 @@ pub fn server(paths: &Paths, tickets: Tickets) -> Result<Arc<ServerConfig>, TlsE
 
 #[derive(Debug)]
 struct Reloading {
+    files: Files,
+    current: Mutex<Current>,
+}
+
+/// Where certificate and key are read from: the same file, but in a folder that has them apart.
+#[derive(Debug)]
+struct Files {
     chain: PathBuf,
     key: PathBuf,
-    current: Mutex<Current>,
 }
 
 #[derive(Debug)]
@@ -68,21 +75,31 @@ struct Current {
     looked: Instant,
 }
 
+impl Files {
+    fn of(paths: &Paths) -> Self {
+        let pair = paths.tls_pair();
+        match pair.exists() {
+            true => Self { chain: pair.clone(), key: pair },
+            false => Self { chain: paths.tls().join("chain.pem"), key: paths.tls().join("key.pem") },
+        }
+    }
+}
+
 impl Reloading {
     fn open(paths: &Paths) -> Result<Self, TlsError> {
-        let (chain, key) = (paths.tls().join("chain.pem"), paths.tls().join("key.pem"));
-        let stamp = modified(&chain);
-        let certified = load(&chain, &key)?;
-        Ok(Self { chain, key, current: Mutex::new(Current { certified, stamp, looked: Instant::now() }) })
+        let files = Files::of(paths);
+        let stamp = modified(&files.chain);
+        let certified = load(&files)?;
+        Ok(Self { files, current: Mutex::new(Current { certified, stamp, looked: Instant::now() }) })
     }
 
     fn serve(&self) -> Arc<CertifiedKey> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= RECHECK {
             current.looked = Instant::now();
-            let stamp = modified(&self.chain);
+            let stamp = modified(&self.files.chain);
             if stamp != current.stamp {
-                match load(&self.chain, &self.key) {
+                match load(&self.files) {
                     Ok(certified) => {
                         tracing::info!("serving the new certificate");
                         current.certified = certified;
@@ -106,7 +123,7 @@ fn modified(path: &std::path::Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
-fn load(chain: &PathBuf, key: &PathBuf) -> Result<Arc<CertifiedKey>, TlsError> {
+fn load(Files { chain, key }: &Files) -> Result<Arc<CertifiedKey>, TlsError> {
     let unreadable = |path: &PathBuf| {
         let path = path.clone();
         move |error| TlsError::Unreadable(path, error)

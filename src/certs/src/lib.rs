@@ -1,28 +1,42 @@
-//! Certificates: one for all names of the box, on one key that is kept, so that TLSA records stay right.
+//! Certificates: one for all names of the box, on a key that is kept for a year, so that TLSA records stay right.
 //!
 //! Invariants:
-//! - `tls/key.pem` is made once. There is always a certificate for it: its own until one is issued.
-//! - `tls/chain.pem` is only ever replaced by a chain that belongs to the key and that was issued just now.
-//! - A name that does not lead to this box is not asked for, so that it cannot hold back the others.
+//! - There is always a certificate to serve: the box's own until one is issued. Chain and key are replaced together ([`pair`]).
+//! - A key is served only when its TLSA record has been published for as long as any resolver may remember ([`roll`]).
+//! - A name that fails is left out and asked for again later; it holds back no other ([`issue`], [`ledger`]).
+//! - A certificate that the owner imported is never overwritten by a renewal.
 //!
-//! This is no daemon: a timer runs it twice a day, and set-up whenever names changed.
+//! This is no daemon: a timer runs it every hour, and set-up whenever names changed.
 
-mod acme;
+mod answers;
+mod authority;
+mod cms;
+mod http;
+mod import;
 mod inspect;
+mod issue;
+mod ledger;
+mod limits;
 mod local;
 mod names;
+mod order;
+mod owner;
+mod pair;
+mod profiles;
+mod renewal;
+mod roll;
+mod run;
+mod status;
+mod zone;
 
 pub use inspect::{Certificate, served};
 pub use local::initial;
 pub use names::{reachable, wanted};
+pub use owner::{Imported, Wish, call_off_import, check_import, import, imported, wish};
+pub use run::{due, run};
+pub use status::{Status, status};
 
-use base::{BoxConfig, Paths};
 use std::path::PathBuf;
-
-/// A third of its life before the end a certificate is renewed, as Let's Encrypt advises.
-const RENEW_AT_REMAINING: f64 = 1.0 / 3.0;
-/// Let's Encrypt allows five failures an hour for a name; two in a run leave room for the owner's own tries.
-const AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertsError {
@@ -35,12 +49,12 @@ pub enum CertsError {
     #[error("the certificate in {0} cannot be read: {1}")]
     Unreadable(PathBuf, String),
     #[error("{0}")]
-    Acme(#[from] instant_acme::Error),
-    #[error("no certificate was issued: {0}")]
     Refused(String),
+    #[error("no certificate was issued: {0}")]
+    NotIssued(String),
     #[error(transparent)]
     Neighbour(#[from] wire::WireError),
-    #[error("the resolver cannot be set up: {0}")]
+    #[error("the resolver cannot be asked: {0}")]
     Resolver(String),
 }
 
@@ -48,56 +62,4 @@ impl CertsError {
     fn file(path: &std::path::Path, error: std::io::Error) -> Self {
         Self::File(path.to_owned(), error)
     }
-}
-
-/// Why a certificate is due now, in words; `None` when it is good for a while.
-pub fn due(paths: &Paths, names: &[String], now: u64) -> Result<Option<String>, CertsError> {
-    let Some(certificate) = served(paths)? else { return Ok(Some("there is no certificate yet".to_owned())) };
-    if certificate.self_signed {
-        return Ok(Some("the certificate is the box's own, which nobody trusts".to_owned()));
-    }
-    let life = certificate.not_after.saturating_sub(certificate.not_before) as f64;
-    if (certificate.not_after.saturating_sub(now) as f64) < life * RENEW_AT_REMAINING {
-        return Ok(Some(format!("the certificate ends on {}", base::time::readable(certificate.not_after))));
-    }
-    let missing = names.iter().find(|name| !certificate.names.contains(*name));
-    Ok(missing.map(|name| format!("the certificate does not cover {name}")))
-}
-
-/// One run: gets a certificate if one is due, and says in words what was done. A demo has its own authority.
-pub async fn run(paths: Paths) -> Result<String, CertsError> {
-    let config = BoxConfig::load(&paths)?;
-    initial(&paths, &config)?;
-    if config.demo.is_some() {
-        return Ok("a demo keeps the certificate of its own authority".to_owned());
-    }
-    let names = names::reachable(&paths, &config).await?;
-    if !names.iter().any(|name| name == config.hostname.as_str()) {
-        return Ok(format!(
-            "{} does not lead to this box in public DNS yet, so no certificate is asked for",
-            config.hostname
-        ));
-    }
-    let Some(why) = due(&paths, &names, base::time::now_unix())? else {
-        return Ok("the certificate is good for a while".to_owned());
-    };
-    tracing::info!("asking for a certificate for {}: {why}", names.join(", "));
-    let covered = issue(&paths, &config, names).await?;
-    Ok(format!("a certificate was issued for {}", covered.join(", ")))
-}
-
-/// Asks once more when it fails, since authorities and name servers have bad moments; then for the hostname alone, so
-/// that the other names do not keep the box itself without a certificate. Returns the names that it covers.
-async fn issue(paths: &Paths, config: &BoxConfig, names: Vec<String>) -> Result<Vec<String>, CertsError> {
-    let Err(error) = acme::issue(paths, config, &names).await else { return Ok(names) };
-    tracing::warn!("{error}; asking once more");
-    tokio::time::sleep(AGAIN_AFTER).await;
-    let Err(error) = acme::issue(paths, config, &names).await else { return Ok(names) };
-    let host = vec![config.hostname.to_string()];
-    if names.len() == 1 || due(paths, &host, base::time::now_unix())?.is_none() {
-        return Err(error);
-    }
-    tracing::warn!("{error}; asking for the hostname alone");
-    acme::issue(paths, config, &host).await?;
-    Ok(host)
 }

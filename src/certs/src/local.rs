@@ -2,23 +2,28 @@
 
 use crate::CertsError;
 use crate::names::wanted;
+use crate::pair::{self, write};
 use base::{BoxConfig, Paths, durable};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
-use std::path::Path;
+
+/// The name of a demo's own authority.
+pub const DEMO_AUTHORITY: &str = "Mailstead demo authority";
 
 /// Makes the key and a first certificate where there is none. Safe to repeat.
 pub fn initial(paths: &Paths, config: &BoxConfig) -> Result<(), CertsError> {
     durable::create_dir_all(&paths.tls(), 0o755).map_err(|error| CertsError::file(&paths.tls(), error))?;
-    let key = key(paths)?;
-    let chain = paths.tls().join("chain.pem");
-    if chain.exists() {
+    pair::settle(paths)?;
+    if paths.tls_pair().exists() {
         return Ok(());
     }
+    let key = key(paths)?;
+    let chain = paths.tls().join("chain.pem");
     let pem = match config.demo {
         Some(_) => by_own_authority(paths, config, &key)?,
         None => params(vec![config.hostname.to_string()], "Mailstead")?.self_signed(&key)?.pem(),
     };
-    write(&chain, &pem, 0o644)
+    write(&chain, &pem, 0o644)?;
+    pair::settle(paths)
 }
 
 /// The box's TLS key, ECDSA P-256: short handshakes, understood by all.
@@ -38,12 +43,12 @@ pub fn key(paths: &Paths) -> Result<KeyPair, CertsError> {
 /// A demo's certificate, and its authority in `ca.pem` for clients to trust.
 fn by_own_authority(paths: &Paths, config: &BoxConfig, key: &KeyPair) -> Result<String, CertsError> {
     let authority_key = KeyPair::generate()?;
-    let mut authority = params(vec![], "Mailstead demo authority")?;
+    let mut authority = params(vec![], DEMO_AUTHORITY)?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority_pem = authority.self_signed(&authority_key)?.pem();
     let issuer = Issuer::new(authority, authority_key);
-    let mut names = wanted(&config.hostname, std::slice::from_ref(config.email.domain()));
+    let mut names = wanted(config, std::slice::from_ref(config.email.domain()));
     names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
     let mut leaf = params(names, "Mailstead demo")?;
     leaf.use_authority_key_identifier_extension = true;
@@ -59,10 +64,6 @@ fn params(names: Vec<String>, common_name: &str) -> Result<CertificateParams, Ce
     params.not_before = date_time_ymd(2026, 1, 1);
     params.not_after = date_time_ymd(2036, 1, 1);
     Ok(params)
-}
-
-pub fn write(path: &Path, text: &str, mode: u32) -> Result<(), CertsError> {
-    durable::write(path, text.as_bytes(), mode).map_err(|error| CertsError::file(path, error))
 }
 
 #[cfg(test)]
@@ -89,12 +90,19 @@ mod tests {
         let (_dir, paths, config) = set_up(false);
         initial(&paths, &config).unwrap();
         let key = std::fs::read(paths.tls().join("key.pem")).unwrap();
-        std::fs::remove_file(paths.tls().join("chain.pem")).unwrap();
-        initial(&paths, &config).unwrap();
-        assert_eq!(std::fs::read(paths.tls().join("key.pem")).unwrap(), key);
+        for lost in [paths.tls().join("chain.pem"), paths.tls_pair()] {
+            std::fs::remove_file(lost).unwrap();
+            initial(&paths, &config).unwrap();
+            assert_eq!(std::fs::read(paths.tls().join("key.pem")).unwrap(), key);
+        }
         assert!(base::tls::server(&paths, base::tls::Tickets::No).is_ok());
         let names = ["box.example.org".to_owned()];
         assert!(crate::due(&paths, &names, base::time::now_unix()).unwrap().unwrap().contains("nobody trusts"));
+        // As an earlier release left it.
+        std::fs::remove_file(paths.tls_pair()).unwrap();
+        initial(&paths, &config).unwrap();
+        let pair = crate::pair::Pair::served(&paths).unwrap();
+        assert_eq!(std::fs::read_to_string(paths.tls().join("chain.pem")).unwrap(), pair.chain);
     }
 
     #[test]

@@ -1,38 +1,22 @@
 //! Which authorities may issue certificates, and by which account: what CAA records say.
 
 use crate::records::Authority;
-use base::{BoxConfig, Paths};
+use base::Paths;
+use base::acme::Acme;
 
-/// ACME directories by a part of their host, and what their authorities are called in CAA records, as each documents it.
-const KNOWN: [(&str, &str); 5] = [
-    ("api.letsencrypt.org", "letsencrypt.org"),
-    ("acme.zerossl.com", "sectigo.com"),
-    ("pki.goog", "pki.goog"),
-    ("acme.ssl.com", "ssl.com"),
-    ("api.buypass.com", "buypass.com"),
-];
 /// A line for each account; there are few.
 const MAX_FILE: u64 = 4_096;
 
-/// The authorities that the box asks for certificates. None when one of them is not known by name: then nobody is kept
-/// from issuing.
-pub fn of(paths: &Paths, directories: &[&str]) -> Vec<Authority> {
+/// The authorities that the box asks for certificates, the first choice first. None when one of them is not known by name:
+/// then nobody is kept from issuing.
+pub fn of(paths: &Paths, acme: &Acme) -> Vec<Authority> {
     let accounts = accounts(paths);
-    let one = |directory: &&str| {
-        let host = host(directory)?;
-        let ends =
-            |known: &str| host == known || host.ends_with(&format!(".{known}")) || host.ends_with(&format!("-{known}"));
-        let (_, name) = KNOWN.iter().find(|(known, _)| ends(known))?;
-        let account = accounts.iter().find(|uri| self::host(uri) == Some(host)).cloned();
-        Some(Authority { name: (*name).to_owned(), account })
+    let one = |authority: &base::acme::Authority| {
+        let account = accounts.iter().find(|uri| host(uri) == Some(authority.host())).cloned();
+        Some(Authority { name: authority.issuer()?, account })
     };
-    let all: Option<Vec<Authority>> = directories.iter().map(one).collect();
+    let all: Option<Vec<Authority>> = acme.authorities().iter().map(one).collect();
     all.unwrap_or_default()
-}
-
-/// Where the box gets certificates from, the first choice first.
-pub fn directories(config: &BoxConfig) -> Vec<&str> {
-    vec![config.acme.directory.as_str()]
 }
 
 /// The accounts that the certs role has, as URIs, a line for each.
@@ -59,8 +43,15 @@ mod tests {
     fn an_authority_is_named_with_the_account_there() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::under(dir.path());
-        let names = |directories: &[&str]| of(&paths, directories);
-        let le = base::config::LETS_ENCRYPT;
+        let names = |directories: &[&str]| {
+            let mut acme = Acme { directory: directories[0].to_owned(), ..Acme::default() };
+            acme.fallback = directories[1..]
+                .iter()
+                .map(|directory| serde_json::from_value(serde_json::json!({ "directory": directory })).unwrap())
+                .collect();
+            of(&paths, &acme)
+        };
+        let le = base::acme::LETS_ENCRYPT;
         let zero = "https://acme.zerossl.com/v2/DV90";
         assert_eq!(names(&[le]), [Authority { name: "letsencrypt.org".into(), account: None }]);
         std::fs::create_dir_all(paths.tls()).unwrap();

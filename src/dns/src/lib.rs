@@ -9,6 +9,7 @@
 //! - What the owner adds is parsed before it is kept, and replaces nothing silently ([`custom`]).
 
 mod authorities;
+mod challenges;
 pub mod custom;
 pub mod dkim;
 mod dkim_files;

@@ -76,7 +76,8 @@ pub fn publish(
         done.events.extend(events.into_iter().map(|event| (zone.clone(), event)));
         states.insert(zone.clone(), state);
     }
-    let records = facts.records();
+    let mut records = facts.records();
+    records.extend(crate::challenges::records(paths, &zones, now)?);
     for (zone, state) in &mut states {
         if publish_zone(paths, &facts, zone, state, &records, now, dry_run)? {
             done.zones.push(zone.clone());

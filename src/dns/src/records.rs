@@ -25,8 +25,7 @@ pub struct ZoneFacts {
     /// The domains that get mail here.
     pub domains: Vec<Domain>,
     pub dkim: Vec<DkimKey>,
-    /// SHA-256 of the public keys that the certificate has and will have, in hexadecimal: while the next key is announced
-    /// there are two (RFC 7671 §8).
+    /// SHA-256 of the public keys that are served now, next or were just before, in hexadecimal (RFC 7671 §8).
     pub tls_keys: Vec<String>,
     /// The authorities that may issue certificates; none where one of them cannot be named.
     pub authorities: Vec<Authority>,

@@ -7,7 +7,7 @@ use crate::dkim_files::{self, Rotator};
 use crate::records::ZoneFacts;
 use crate::stages::{self, Mover};
 use crate::world::World;
-use crate::{DnsError, authorities, custom, dynamic, publish, secondaries, state};
+use crate::{DnsError, authorities, challenges, custom, dynamic, publish, secondaries, state};
 use base::{BoxConfig, DnsMode, Domain, HostFacts, Paths, Role};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -43,7 +43,7 @@ impl Dns {
         self.client.ask(&filter::EnsureKeys { domains: domains.clone() }).await?;
         let dkim = self.client.ask(&filter::DkimKeys { domains: domains.clone() }).await?;
         let host = self.host()?;
-        let authorities = authorities::of(&self.paths, &authorities::directories(&self.config));
+        let authorities = authorities::of(&self.paths, &self.config.acme);
         let relays = self.client.ask(&directory::Relays {}).await?;
         let stages = stages::load(&self.paths)?;
         let dmarc = domains.iter().map(|domain| (domain.clone(), stages::policy(&stages, domain))).collect();
@@ -165,9 +165,9 @@ fn tls_keys(paths: &Paths) -> Vec<String> {
         let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
         Some(hex::encode(Sha256::digest(certificate.tbs_certificate.subject_pki.raw)))
     };
-    let others = ["next.spki", "previous.spki"].into_iter().filter_map(|file| {
-        let text = std::fs::read_to_string(paths.tls().join(file)).ok()?.trim().to_ascii_lowercase();
-        (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
+    let others = [paths.next_spki(), paths.previous_spki()].into_iter().filter_map(|file| {
+        let text = std::fs::read_to_string(file).ok()?.trim().to_ascii_lowercase();
+        (text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())).then_some(text)
     });
     let mut keys: Vec<String> = Vec::new();
     for key in served().into_iter().chain(others) {
@@ -185,6 +185,10 @@ impl Serve for Dns {
         match request {
             Request::Records(ask) => ask.answer(self.facts().await.map_err(refusal)?.records()),
             Request::Publish(ask) => ask.answer(self.publish(ask.dry_run).await.map_err(refusal)?.zones),
+            Request::SetChallenges(ask) => {
+                challenges::set(&self.paths, &ask.challenges, base::time::now_unix())?;
+                ask.answer(self.publish(false).await.map_err(refusal)?.zones)
+            }
             Request::DmarcStages(ask) => ask.answer(self.stages().await.map_err(refusal)?),
             Request::SetDmarc(ask) => ask.answer(self.set_dmarc(&ask).await?),
             Request::DelegationSigners(ask) => ask.answer(self.ds(&ask.domain).await?),

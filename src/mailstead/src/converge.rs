@@ -132,7 +132,7 @@ pub fn certificate(paths: &Paths) -> anyhow::Result<()> {
     if paths.is_live() {
         run(&["systemctl", "start", "mailstead-certs.service"], &[]).map_err(|_| {
             anyhow::anyhow!(
-                "no certificate was issued yet; it is tried again twice a day. See: journalctl -u mailstead-certs"
+                "no certificate was issued yet; it is tried again every hour. See: journalctl -u mailstead-certs"
             )
         })?;
     }

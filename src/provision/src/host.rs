@@ -295,6 +295,28 @@ pub fn run(command: &[&str], more: &[&str]) -> Outcome<()> {
     capture(Command::new(program).args(arguments)).map(drop)
 }
 
+/// Runs this program itself as a user, with `input` on its standard input: what must stand in no file and no argument.
+pub fn feed_self(user: &str, arguments: &[&str], input: &[u8]) -> Outcome<()> {
+    let program = own_program()?;
+    let failed = |error| ProvisionError::Command(program.clone(), error);
+    let mut child = Command::new("runuser")
+        .args(["-u", user, "--", &program])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    // One that ends before it has read all says why.
+    let fed = child.stdin.take().map_or(Ok(()), |mut stdin| std::io::Write::write_all(&mut stdin, input));
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return fed.map_err(failed);
+    }
+    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(ProvisionError::Failed { command: arguments.join(" "), status: output.status.to_string(), output: words })
+}
+
 /// Runs a command to its end and returns what it printed.
 pub fn capture(command: &mut Command) -> Outcome<String> {
     let name = command.get_program().to_string_lossy().into_owned();

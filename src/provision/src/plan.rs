@@ -3,6 +3,7 @@
 mod demo;
 mod files;
 mod units;
+mod web;
 
 use crate::ProvisionError;
 use base::{BoxConfig, HostFacts, Paths, Role};
@@ -174,6 +175,7 @@ fn folders(plan: &mut Plan) {
         root("/var/lib/mailstead", 0o755),
         root("/var/lib/mailstead/journal", 0o700),
         root("/var/lib/mailstead/www", 0o755),
+        root("/var/www", 0o755),
         root("/var/log/mailstead", 0o750),
         of(Role::Directory, "/var/lib/mailstead/directory", 0o700),
         of(Role::Mailbox, "/var/lib/mailstead/mail", 0o700),
@@ -189,6 +191,7 @@ fn folders(plan: &mut Plan) {
         ("/var/lib/mailstead/tls".to_owned(), Role::Certs.user(), TLS_GROUP.to_owned(), 0o2755),
         // The keys of secondaries: what is written there belongs to NSD's group.
         ("/var/lib/mailstead/nsd".to_owned(), Role::Dns.user(), "nsd".to_owned(), 0o2750),
+        of(Role::Certs, "/var/lib/mailstead/tls/profiles", 0o755),
     ];
     for (path, owner, group, mode) in all {
         plan.add(Stage::Users, Item::Folder { path, owner, group, mode });
@@ -203,7 +206,7 @@ fn keys(plan: &mut Plan) {
         what: what.to_owned(),
     };
     let certificate = made(
-        "/var/lib/mailstead/tls/chain.pem",
+        "/var/lib/mailstead/tls/pair.pem",
         &Role::Certs.user(),
         &["run", "certs", "--initial"],
         "the TLS key, with a certificate of its own until one is issued",

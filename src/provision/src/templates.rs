@@ -14,6 +14,7 @@ macro_rules! templates {
 
 templates! {
     NGINX = "nginx.conf";
+    MAIL_ONLY = "mail-only.html";
     NSD = "nsd.conf";
     UNBOUND = "unbound.conf";
     NFTABLES = "nftables.conf";

@@ -1,8 +1,10 @@
 //! The panel: the owner's login and the status page, behind nginx, on a Unix socket; and the way out of mailing lists.
 //!
-//! No page needs JavaScript and none runs any: the content policy forbids it. Only administrators get into the panel.
+//! No page needs JavaScript and none runs any: the content policy forbids it. Only administrators get into the panel; what mail
+//! programs and people ask in order to set up an account is answered to everybody (`clients`).
 
 mod attempts;
+mod clients;
 mod dynamic;
 mod error;
 mod limits;
@@ -20,8 +22,9 @@ use std::sync::Arc;
 pub async fn run(paths: Paths) -> Result<(), WebError> {
     let config = BoxConfig::load(&paths)?;
     let panel = Arc::new(server::Panel::new(&paths, config.hostname.to_string())?);
-    // Anyone on the machine may connect, as with every door; there is nothing here without a login.
+    // Anyone on the machine may connect, as with every door; there is nothing secret here without a login.
     let listener = wire::server::bind(&paths, Role::Web, "web").map_err(WebError::Socket)?;
     tracing::info!("ready: the panel of {}", config.hostname);
-    axum::serve(listener, server::router(panel)).await.map_err(WebError::Socket)
+    let app = server::router(panel).merge(clients::router(&config.hostname)?);
+    axum::serve(listener, app).await.map_err(WebError::Socket)
 }

@@ -101,7 +101,7 @@ pub fn router(panel: Arc<Panel>) -> Router {
 }
 
 /// Every answer in time, and with the headers that keep the panel to itself.
-async fn guard(request: Request, next: Next) -> Response {
+pub async fn guard(request: Request, next: Next) -> Response {
     let answered = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response());
     let headers = response.headers_mut();

@@ -22,6 +22,7 @@ const MOST: usize = 2000;
 fn places(paths: &Paths) -> Vec<(PathBuf, u32)> {
     vec![
         (paths.tls().join("key.pem"), 0o640),
+        (paths.tls().join("pair.pem"), 0o640),
         (paths.on_host("/etc/mailstead/recovery.key"), 0o600),
         (paths.certs(), 0o700),
         (paths.filter(), 0o750),

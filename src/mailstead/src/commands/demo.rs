@@ -119,6 +119,7 @@ impl Demo {
             _ = tokio::signal::ctrl_c() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
         }
+        tokio::spawn(certificates(paths.clone()));
         tokio::select! {
             ended = parts.watch(paths) => ended,
             _ = tokio::signal::ctrl_c() => Ok(()),
@@ -157,6 +158,13 @@ impl Demo {
             client.ask(&directory::AddAccount { address: account, password: password.clone(), admin: true }).await?;
         }
         Ok(Some(password.expose().to_owned()))
+    }
+}
+
+/// What a timer does on a live box: once, beside the watch that has new zones served.
+async fn certificates(paths: Paths) {
+    if let Err(error) = certs::run(paths).await {
+        eprintln!("mailstead: {error}");
     }
 }
 
@@ -259,7 +267,7 @@ impl Parts {
     async fn watch(&mut self, paths: &Paths) -> anyhow::Result<()> {
         let changed = |path: PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
         let stamps = || -> (Option<SystemTime>, Option<SystemTime>) {
-            (changed(paths.zones().join("published")), changed(paths.tls().join("chain.pem")))
+            (changed(paths.zones().join("published")), changed(paths.tls_pair()))
         };
         let mut seen = stamps();
         loop {

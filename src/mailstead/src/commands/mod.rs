@@ -4,6 +4,7 @@ pub mod alias;
 pub mod app_password;
 pub mod backup;
 pub mod backup_mx;
+pub mod certificate;
 pub mod demo;
 pub mod dmarc;
 pub mod dns;

@@ -69,6 +69,8 @@ pub async fn apply(paths: &Paths, config: &BoxConfig) -> anyhow::Result<()> {
         steps.iter().for_each(|(_, step)| say!("{step}"));
     }
     converge::wait_for_roles(paths).await?;
+    // The owner may have mended what stood against a certificate.
+    certs::wish(paths, certs::Wish { again: true, ..Default::default() })?;
     for trouble in converge::follow(paths, config).await? {
         eprintln!("mailstead: {trouble}");
     }

@@ -12,14 +12,29 @@ pub struct Run {
     /// With certs: only make the key and a first certificate.
     #[arg(long)]
     initial: bool,
+    /// With certs: take a certificate and its key from standard input (mailstead certificate import does this).
+    #[arg(long)]
+    import: bool,
+    /// With --import: serve it at once.
+    #[arg(long, requires = "import")]
+    at_once: bool,
+    /// With certs: go back from an imported certificate.
+    #[arg(long)]
+    call_off_import: bool,
 }
 
 impl Run {
     pub async fn run(self, paths: Paths) -> anyhow::Result<ExitCode> {
         base::logging::start();
+        if self.initial || self.import || self.call_off_import {
+            anyhow::ensure!(self.role == Role::Certs, "--initial and --import belong to the role certs");
+        }
         if self.initial {
-            anyhow::ensure!(self.role == Role::Certs, "--initial belongs to the role certs");
             certs::initial(&paths, &BoxConfig::load(&paths)?)?;
+        } else if self.import {
+            crate::commands::certificate::take_import(&paths, self.at_once)?;
+        } else if self.call_off_import {
+            certs::call_off_import(&paths, base::time::now_unix())?;
         } else {
             crate::roles::run(self.role, paths).await?;
         }

@@ -3,7 +3,6 @@
 use crate::converge::{self, Task};
 use crate::output::say;
 use crate::release;
-use base::config::Acme;
 use base::{BoxConfig, DnsMode, Paths, Secret};
 use clap::{Args, ValueEnum};
 use provision::answers::{self, Given};
@@ -89,7 +88,8 @@ impl Setup {
         let mut config = Answers::gather(&given, discover::guess_domain().as_ref())?.into_config();
         (config.ipv4, config.ipv6) = (self.ipv4, self.ipv6);
         if let Some(directory) = &self.acme_directory {
-            config.acme = Acme { directory: directory.clone(), ca_file: self.acme_ca.clone() };
+            config.acme.directory.clone_from(directory);
+            config.acme.ca_file.clone_from(&self.acme_ca);
         }
         Ok(config)
     }
@@ -165,7 +165,7 @@ async fn with_roles(
     } else if certs::served(paths)?.is_none_or(|served| served.self_signed) {
         troubles.push(format!(
             "{} does not lead to this box in public DNS yet, so it has no certificate that others trust; it is asked \
-             for by itself twice a day, and at once by: mailstead apply",
+             for by itself every hour, and at once by: mailstead apply",
             config.hostname
         ));
     }

@@ -1,7 +1,7 @@
 //! The plan of a demo: what a live machine has in files, below one folder and on high ports.
 
 use super::files::text;
-use super::{Item, Plan, PlanFacts, Stage, folders, keys};
+use super::{Item, Plan, PlanFacts, Stage, folders, keys, web};
 use crate::ProvisionError;
 use crate::templates::{self, render};
 use base::{Endpoints, Role};
@@ -19,24 +19,10 @@ pub fn plan(facts: &PlanFacts) -> Result<Plan, ProvisionError> {
     }
     plan.file(Stage::Keys, "/etc/mailstead/host.json", host + "\n");
     keys(&mut plan);
-    plan.file(Stage::Files, "/var/lib/mailstead/www/mta-sts.txt", facts.mta_sts_policy.clone());
-    plan.file(Stage::Files, "/etc/nginx/nginx.conf", nginx(facts)?);
+    web::add(facts, &mut plan)?;
     plan.file(Stage::Files, "/etc/nsd/nsd.conf", nsd(facts)?);
     plan.file(Stage::Files, "/etc/unbound/unbound.conf", unbound(facts)?);
     Ok(plan)
-}
-
-fn nginx(facts: &PlanFacts) -> Result<String, ProvisionError> {
-    let (paths, endpoints) = (&facts.paths, Endpoints::of(&facts.config));
-    render(
-        templates::NGINX,
-        context! {
-            demo => true, run => text(&paths.run()), log => text(&paths.log()), http_port => endpoints.http.port,
-            https_port => endpoints.https.port, ipv6 => false, tls => text(&paths.tls()),
-            acme => text(&paths.acme_challenges()), www => text(&paths.on_host("/var/lib/mailstead/www")),
-            hostname => facts.config.hostname.as_str(), web_socket => text(&paths.socket(Role::Web, "web")),
-        },
-    )
 }
 
 fn nsd(facts: &PlanFacts) -> Result<String, ProvisionError> {

@@ -1,9 +1,9 @@
 //! The rendered files of a live machine.
 
-use super::{Item, OnChange, Plan, PlanFacts, Stage};
+use super::{Item, OnChange, Plan, PlanFacts, Stage, web};
 use crate::ProvisionError;
 use crate::templates::{self, render};
-use base::{DnsMode, Role};
+use base::DnsMode;
 use minijinja::context;
 
 /// Automatic security updates (apt.conf(5), unattended-upgrades).
@@ -26,8 +26,7 @@ pub fn add(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     plan.file(Stage::Files, "/etc/apt/apt.conf.d/20auto-upgrades", AUTO_UPGRADES.to_owned());
     plan.file(Stage::Files, "/etc/systemd/journald.conf.d/mailstead.conf", JOURNAL.to_owned());
     plan.file(Stage::Files, "/etc/apparmor.d/local/usr.sbin.nsd", APPARMOR_NSD.to_owned());
-    plan.file(Stage::Files, "/var/lib/mailstead/www/mta-sts.txt", facts.mta_sts_policy.clone());
-    plan.file(Stage::Files, "/etc/nginx/nginx.conf", nginx(facts)?);
+    web::add(facts, plan)?;
     if facts.config.dns == DnsMode::Box {
         plan.file(Stage::Files, "/etc/nsd/nsd.conf", nsd(facts)?);
         plan.file(Stage::Files, NSD_DROP_IN, NSD_AFTER_DNS.to_owned());
@@ -70,18 +69,6 @@ fn resolver(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     plan.file(Stage::Resolver, "/etc/resolv.conf", RESOLV.to_owned());
     plan.add(Stage::Resolver, Item::UnitOff { name: "systemd-resolved.service".to_owned() });
     Ok(())
-}
-
-fn nginx(facts: &PlanFacts) -> Result<String, ProvisionError> {
-    render(
-        templates::NGINX,
-        context! {
-            demo => false, run => "/run", log => "", http_port => 80, https_port => 443,
-            ipv6 => facts.host.ipv6.is_some(), tls => text(&facts.paths.tls()), acme => text(&facts.paths.acme_challenges()),
-            www => "/var/lib/mailstead/www", hostname => facts.config.hostname.as_str(),
-            web_socket => text(&facts.paths.socket(Role::Web, "web")),
-        },
-    )
 }
 
 fn nsd(facts: &PlanFacts) -> Result<String, ProvisionError> {

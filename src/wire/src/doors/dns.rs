@@ -9,6 +9,9 @@ crate::door! { base::Role::Dns;
     Records {} -> Vec<Record>, from [Checks];
     /// Builds, signs and hands over every zone whose content or signatures are due; says which zones changed.
     Publish { dry_run: bool } -> Vec<Domain>, from [Certs];
+    /// TXT records that show a certificate authority that the box holds a name (RFC 8555 §8.4): these and no others are
+    /// published from now on, for an hour at most. Says which zones changed.
+    SetChallenges { challenges: Vec<Challenge> } -> Vec<Domain>, from [Certs];
     /// The DS records for the registrar, of one zone: with both digests, and during a rollover first those of the new key,
     /// then those of the old.
     DelegationSigners { domain: Domain } -> Vec<Ds>, from [Checks];
@@ -43,6 +46,14 @@ crate::door! { base::Role::Dns;
     DmarcStages {} -> Vec<DmarcStage>, from [Checks];
     /// The owner's word on a domain's DMARC policy. The zone follows with the next `Publish`.
     SetDmarc { domain: Domain, change: DmarcChange } -> DmarcStage, from [];
+}
+
+/// The TXT records of one validation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// `_acme-challenge.` and a name in a zone of the box's.
+    pub name: String,
+    pub values: Vec<String>,
 }
 
 /// What receivers are asked to do with mail that is not authenticated as its domain's (RFC 7489 §6.3, `p`).

@@ -38,12 +38,16 @@ pub fn look(paths: &Paths) -> Result<Vec<Open>, String> {
     let mut open = Vec::new();
     for (path, most) in places(paths) {
         judge(&path, most, &mut open);
-        // Keys lie in folders that others cannot enter; they are looked at all the same.
-        for file in files(&path).filter(|file| is_key(file)) {
-            judge(&file, 0o640, &mut open);
+        // What lies in a folder that others cannot enter is closed to them, whatever its own mode.
+        if is_entered_by_others(&path) {
+            files(&path).filter(|file| is_key(file)).for_each(|file| judge(&file, 0o640, &mut open));
         }
     }
     Ok(open)
+}
+
+fn is_entered_by_others(folder: &Path) -> bool {
+    std::fs::metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o001 != 0)
 }
 
 fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {

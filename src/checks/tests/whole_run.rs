@@ -35,7 +35,7 @@ async fn a_box_of_which_nothing_runs_says_so_check_by_check() {
     }
     assert_eq!(checks::exit_code(&results), 2);
 
-    let again = checks::check(paths.clone()).await.unwrap();
+    let again = checks::check(paths.clone(), checks::Ask::default(), &mut |_| ()).await.unwrap();
     let since = |results: &[checks::CheckResult]| results.iter().map(|result| result.since).collect::<Vec<_>>();
     assert_eq!(since(&again), since(&results), "nothing changed, so each is still so since the first run");
 }
@@ -45,7 +45,7 @@ async fn without_readable_answers_that_is_what_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let paths = box_in(dir.path());
     std::fs::write(paths.box_yaml(), "email: ann@example.org\ncolour: red\n").unwrap();
-    let results = checks::check(paths).await.unwrap();
+    let results = checks::check(paths, checks::Ask::default(), &mut |_| ()).await.unwrap();
     let configuration = results.iter().find(|result| result.id == "configuration").unwrap();
     assert_eq!(configuration.state, State::Failed);
     assert!(configuration.seen.contains("colour"), "{}", configuration.seen);

@@ -194,6 +194,7 @@ mod tests {
             seen: "220 <script>alert(1)</script> ESMTP".into(),
             wanted: "\" onload=\"x".into(),
             why: "Because.".into(),
+            mend: None,
             remedy: if state.is_broken() { "Run <this>\nand that.".into() } else { String::new() },
             since: 1000,
             checked: 5000,

@@ -117,6 +117,7 @@ fn result(id: &str, state: State, seen: &str, remedy: &str) -> CheckResult {
         seen: seen.into(),
         wanted: "peace".into(),
         why: "Because.".into(),
+        mend: None,
         remedy: remedy.into(),
         since: 1,
         checked: base::time::now_unix(),

@@ -263,7 +263,12 @@ mod tests {
     #[test]
     fn ssh_takes_passwords_also_by_the_keyboard_interactive_way() {
         let keys = "port 22\nport 2222\npasswordauthentication no\nkbdinteractiveauthentication no\nusepam yes\n";
-        assert_eq!(read_ssh(keys), Ssh { installed: true, passwords: false, ports: vec![22, 2222] });
+        assert_eq!(
+            read_ssh(keys),
+            Ssh { installed: true, passwords: false, root_password: false, ports: vec![22, 2222] }
+        );
+        let root = keys.replace("passwordauthentication no", "passwordauthentication yes") + "permitrootlogin yes\n";
+        assert!(read_ssh(&root).root_password && !read_ssh(&format!("{keys}permitrootlogin yes\n")).root_password);
         assert!(read_ssh(&keys.replace("passwordauthentication no", "passwordauthentication yes")).passwords);
         assert!(read_ssh(&keys.replace("interactiveauthentication no", "interactiveauthentication yes")).passwords);
     }

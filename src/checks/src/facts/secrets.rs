@@ -83,7 +83,7 @@ mod tests {
         std::fs::create_dir_all(paths.tls()).unwrap();
         let key = paths.tls().join("key.pem");
         std::fs::write(&key, "x").unwrap();
-        let mut set = |mode| {
+        let set = |mode| {
             std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
             look(&paths).unwrap()
         };

@@ -15,6 +15,9 @@ use wire::dns::Record;
 struct State {
     /// SHA-256 of the unsigned records.
     content: String,
+    /// SHA-256 of the signed file, so that one that was changed by hand or damaged is written again.
+    #[serde(default)]
+    file: String,
     serial: u32,
     /// Seconds since 1970.
     signed: u64,
@@ -48,13 +51,14 @@ fn publish_zone(
     dry_run: bool,
 ) -> Result<bool, DnsError> {
     let body = zonefile::body(zone, records);
-    let content = hex::encode(Sha256::digest(body.as_bytes()));
+    let content = hash(body.as_bytes());
     let state_file = paths.dns().join(format!("{zone}.json"));
     let state = read_state(&state_file)?;
     let target = zone_file(paths, zone);
     let age = now.saturating_sub(state.signed);
     let due = age + sign::RENEW_BELOW_SECONDS > u64::from(sign::VALID_SECONDS);
-    if content == state.content && !due && state.signed <= now && target.exists() {
+    let whole = std::fs::read(&target).is_ok_and(|file| hash(&file) == state.file);
+    if content == state.content && !due && state.signed <= now && whole {
         return Ok(false);
     }
     if dry_run {
@@ -68,11 +72,15 @@ fn publish_zone(
     let signed = sign::sign(zone, &unsigned, &key, seconds)?;
     // State first: a serial that was written down and not used is harmless, one used and forgotten is not. The
     // content's hash comes last, so that an interruption in between has the zone written again.
-    write_state(&state_file, &State { content: String::new(), serial, signed: now })?;
+    write_state(&state_file, &State { serial, signed: now, ..State::default() })?;
     write(&target, &signed, 0o644)?;
-    write_state(&state_file, &State { content, serial, signed: now })?;
+    write_state(&state_file, &State { content, file: hash(signed.as_bytes()), serial, signed: now })?;
     tracing::info!("zone {zone} signed, serial {serial}");
     Ok(true)
+}
+
+fn hash(octets: &[u8]) -> String {
+    hex::encode(Sha256::digest(octets))
 }
 
 fn zone_file(paths: &Paths, zone: &Domain) -> PathBuf {
@@ -137,6 +145,19 @@ mod tests {
         assert_eq!(publish(&paths, &facts, NOW + 6 * 86_400, false).unwrap().len(), 2);
         facts.dkim.clear();
         assert_eq!(publish(&paths, &facts, NOW + 6 * 86_400, false).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_zone_file_that_was_changed_by_hand_is_written_again() {
+        let (_dir, paths) = published();
+        let facts = facts();
+        let zone = publish(&paths, &facts, NOW, false).unwrap().remove(0);
+        let file = zone_file(&paths, &zone);
+        let edited = std::fs::read_to_string(&file).unwrap().replace(" MX ", " TXT ");
+        std::fs::write(&file, &edited).unwrap();
+        assert_eq!(publish(&paths, &facts, NOW + 60, false).unwrap(), [zone]);
+        assert_ne!(std::fs::read_to_string(&file).unwrap(), edited);
+        assert!(publish(&paths, &facts, NOW + 120, false).unwrap().is_empty());
     }
 
     #[test]

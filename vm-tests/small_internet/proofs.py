@@ -607,7 +607,8 @@ RECORDS = [
 
 SIGNATURES = [
     Proof("dnssec", _edit(r"/RRSIG\s+SOA/s/[A-Za-z0-9+\/]{20}(=*)$/AAAAAAAAAAAAAAAAAAAA\1/"), "signatures and DS do not match", "warning",
-          mend=True),
+          by_hand=lambda place, result: (re.search("Sign anew: mailstead dns publish", result["remedy"]).group(0),
+                                         place.owner.run("dns", "publish"), place.forget())),
 ]
 
 # --- mail: a program in the mail server's place
@@ -713,7 +714,7 @@ def _a_full_mailbox(place):
 
 
 ACCOUNTS = [
-    Proof("accounts", "mailstead user remove owner@example.com --yes", "no account at all", also=("postmaster",),
+    Proof("accounts", _sql("directory/box.db", "DELETE FROM account", "directory"), "no account at all", perhaps=("postmaster",),
           remedy=("mailstead user add owner@example.com --admin",)),
     Proof("aliases", lambda place: (place.owner.run("alias", "add", "shop@example.com", place.owner.email, "--until", "2099-12-31"),
                                     place.do(_sql("directory/box.db", "UPDATE alias_rule SET until = 1700000000", "directory"))),
@@ -740,7 +741,7 @@ cp -n /var/lib/mailstead/tls/chain.pem /run/chain.good
 names=$(openssl x509 -in /run/chain.good -noout -ext subjectAltName | tail -n 1 | tr -d ' ' LESS)
 openssl req -new -key /var/lib/mailstead/tls/key.pem -subj '/CN=box.example.com' -out box.csr
 printf "subjectAltName=$names\\n" > box.ext
-openssl x509 -req -in box.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days DAYS -extfile box.ext -out box.pem 2>/dev/null
+openssl x509 -req -in box.csr -CA ca.pem -CAkey ca.key -CAcreateserial LIFE -extfile box.ext -out box.pem 2>/dev/null
 TRUST
 cat box.pem ca.pem > /var/lib/mailstead/tls/chain.new
 chown ms-certs:ms-tls /var/lib/mailstead/tls/chain.new; chmod 644 /var/lib/mailstead/tls/chain.new
@@ -750,13 +751,23 @@ TRUST = "cp ca.pem /usr/local/share/ca-certificates/proof.crt; update-ca-certifi
 DISTRUST = "rm -f /usr/local/share/ca-certificates/proof.crt; update-ca-certificates --fresh >/dev/null 2>&1"
 
 
-def _chain(days=60, trust=TRUST, less=""):
-    return OTHER_CHAIN.replace("DAYS", str(days)).replace("TRUST", trust).replace("LESS", less)
+SELF_SIGNED = """
+cp -n /var/lib/mailstead/tls/chain.pem /run/chain.good
+names=$(openssl x509 -in /run/chain.good -noout -ext subjectAltName | tail -n 1 | tr -d ' ')
+openssl req -x509 -key /var/lib/mailstead/tls/key.pem -subj '/CN=box.example.com' -addext "subjectAltName=$names" -days 90 -out /run/self.pem
+install -o ms-certs -g ms-tls -m 644 /run/self.pem /var/lib/mailstead/tls/chain.new
+mv /var/lib/mailstead/tls/chain.new /var/lib/mailstead/tls/chain.pem
+"""
+
+
+def _chain(life="-days 60", less=""):
+    return OTHER_CHAIN.replace("LIFE", life).replace("TRUST", TRUST).replace("LESS", less)
 
 
 CERTIFICATES = [
-    Proof("certificate-days", _chain(5), "4 days left|5 days left", remedy=("systemctl start mailstead-certs",), after=DISTRUST),
-    Proof("certificate-trusted", _chain(trust="true"), "issued by .*An authority of our own", also=("mta-sts-policy",), mend=True),
+    Proof("certificate-days", _chain('-not_before "$(date -u -d "85 days ago" +%Y%m%d%H%M%SZ)" -not_after "$(date -u -d "5 days" +%Y%m%d%H%M%SZ)"'),
+          "4 days left", remedy=("systemctl start mailstead-certs",), after=DISTRUST),
+    Proof("certificate-trusted", SELF_SIGNED, "self-signed: none has been issued yet", also=("mta-sts-policy",), mend=True),
     Proof("certificate-names", _chain(less="| sed s/DNS:autoconfig.example.com,//"), "not in the certificate: autoconfig.example.com",
           "warning", mend=True, after=DISTRUST),
     Proof("certificate-everywhere", "systemctl stop mailstead-nginx-certificate.path;" + _chain(), "port 443: ", "warning",

@@ -134,7 +134,7 @@ class Place:
             found = self.look()
             last.update(found)
             changed = self.changed(found, proof.check) - set(proof.perhaps)
-            if changed != expected:
+            if changed != expected and not (proof.also == EVERYTHING and proof.check in changed):
                 told = "\n".join(f"{name}: {found[name]['state']}: {found[name]['seen']}" for name in sorted(changed))
                 raise WorldError(
                     f"beside what was expected: {sorted(changed - expected)}; not seen: {sorted(expected - changed)}\n{told}"
@@ -163,7 +163,9 @@ class Place:
     def _see_it_mended(self, proof):
         self._wait_until_whole(proof, [proof.check])
         self.do(proof.after)
-        if proof.also or proof.perhaps:
+        if proof.also == EVERYTHING:
+            self._wait_until_whole(proof, [])
+        elif proof.also or proof.perhaps:
             self._wait_until_whole(proof, [*proof.also, *proof.perhaps])
 
     def _wait_until_whole(self, proof, names):
@@ -187,6 +189,7 @@ class Place:
 
 # systemd would refuse to start it so often.
 RESOLVE_ANEW = "systemctl reset-failed unbound; systemctl restart unbound"
+EVERYTHING = ("everything",)  # stands for all other checks: nothing can be told without the box's own answers
 KEYS_ONLY = (
     'printf "PasswordAuthentication no\\nKbdInteractiveAuthentication no\\n" > /etc/ssh/sshd_config.d/00-keys-only.conf'
     " && sshd -t && systemctl reload ssh"
@@ -230,7 +233,7 @@ SERVICES = [
           also=_with(ASKS_THE_RESOLVER, "unit-unbound", less=("resolver",))),
     Proof("name-server", "systemctl stop nsd", "TCP to 45.90.101.10: .*refused", mend=True, also=("unit-nsd", "as-planned"),
           perhaps=("outbound-25",)),  # the peer, which plays a large provider here, asks for our name before it greets
-    Proof("configuration", "echo 'colour: red' >> /etc/mailstead/box.yaml", "colour", by_hand=lambda place, result: (
+    Proof("configuration", "echo 'colour: red' >> /etc/mailstead/box.yaml", "colour", also=EVERYTHING, by_hand=lambda place, result: (
         place.do("sed -i '/^colour/d' /etc/mailstead/box.yaml"),
         place.owner.run(*re.search("mailstead (apply)", result["remedy"]).groups()))),
 ]  # fmt: skip
@@ -277,41 +280,6 @@ RESTARTS = [
     )
     for place, role in enumerate(ROLES)
 ]
-
-# A process in the unit's own control group that takes memory and keeps it.
-HOG = """
-cat > /tmp/hog.py <<'END'
-import sys, time
-held = bytearray(int(sys.argv[1]) << 20)
-held[::4096] = b"x" * len(held[::4096])
-open("/tmp/hog.ready", "w").close()
-time.sleep(300)
-END
-rm -f /tmp/hog.ready
-cat > /tmp/hog.sh <<'END'
-for group in $(sed -n 's/^[0-9]*:\\(memory\\|name=systemd\\|\\):.*/\\1/p' /proc/self/cgroup); do :; done
-for folder in /sys/fs/cgroup/systemd /sys/fs/cgroup/memory /sys/fs/cgroup; do
-    procs=$folder/system.slice/mailstead-$1.service/cgroup.procs
-    [ -e $procs ] && echo $$ > $procs
-done
-exec python3 /tmp/hog.py $2
-END
-systemd-run --quiet --collect bash /tmp/hog.sh ROLE MEGABYTES
-for _ in $(seq 100); do [ -e /tmp/hog.ready ] && break; sleep 0.1; done
-"""
-
-
-def _hog(role, megabytes):
-    return HOG.replace("ROLE", role).replace("MEGABYTES", str(megabytes))
-
-
-MEMORY = [
-    Proof(f"memory-{role}", _hog(role, most + 5), r"\d+ MB", state="warning",
-          mend=place % 2 == 0, remedy=() if place % 2 == 0 else (f"systemctl restart mailstead-{role}",))
-    for place, (role, most) in enumerate((("directory", 128), ("mailbox", 700), ("mta", 500), ("filter", 300),
-                                          ("dns", 200), ("web", 128)))
-]  # fmt: skip
-
 
 def _unit(check, unit, also=(), state="failed", stop="", **how):
     how = how or {"remedy": (f"systemctl restart {unit}",)}
@@ -714,7 +682,9 @@ def _a_full_mailbox(place):
 
 
 ACCOUNTS = [
-    Proof("accounts", _sql("directory/box.db", "DELETE FROM account", "directory"), "no account at all", perhaps=("postmaster",),
+    Proof("accounts", "mailstead user add jane@example.com; "
+          + _sql("directory/box.db", "DELETE FROM account WHERE address LIKE 'owner%'", "directory"),
+          "accounts: 1, owner@example.com not among them", perhaps=("postmaster",), after="mailstead user remove jane@example.com",
           remedy=("mailstead user add owner@example.com --admin",)),
     Proof("aliases", lambda place: (place.owner.run("alias", "add", "shop@example.com", place.owner.email, "--until", "2099-12-31"),
                                     place.do(_sql("directory/box.db", "UPDATE alias_rule SET until = 1700000000", "directory"))),
@@ -789,6 +759,7 @@ def outside_in_order(place):
 
 # Checks without a proof yet, each with where it is shown instead.
 NOT_PROVED = {
+    **{f"memory-{role}": "what a unit takes cannot be driven up here; judged in src/checks/src/probes/units.rs" for role in ROLES},
     "space-boot": "the root of a box is the machine's disk; the same probe is proved by space-tmp and space-log",
     "disk-inodes": "the disk is the machine's; judged in src/checks/src/probes/machine.rs",
     "held-posts": "posts that wait cannot be made old from outside; judged in src/checks/src/probes/accounts.rs",
@@ -796,6 +767,6 @@ NOT_PROVED = {
 }
 
 ALL = [
-    *SERVICES, *PORTS, *RESTARTS, *MEMORY, *UNITS, *RUNS, *FIREWALL, *SAFETY, *KERNEL, *MACHINE, *STORAGE, *WORLD, *SIGNATURES,
+    *SERVICES, *PORTS, *RESTARTS, *UNITS, *RUNS, *FIREWALL, *SAFETY, *KERNEL, *MACHINE, *STORAGE, *WORLD, *SIGNATURES,
     *RECORDS, *MAIL, *QUEUE, *BACKUPS, *CERTIFICATES, *ACCOUNTS,
 ]  # fmt: skip

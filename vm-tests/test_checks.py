@@ -71,7 +71,12 @@ def test_a_run_by_the_timers_unit_is_kept_and_what_changed_is_noted(place):
     assert (change["id"], change["from"], change["to"]) == ("unit-package-lists", "warning", "ok")
 
 
-@pytest.mark.parametrize("proof", proofs.ALL, ids=lambda proof: proof.check)
+def _marked(proof):
+    fault = proofs.KNOWN_FAULTS.get(proof.check)
+    return pytest.param(proof, id=proof.check, marks=[pytest.mark.xfail(reason=fault)] if fault else [])
+
+
+@pytest.mark.parametrize("proof", map(_marked, proofs.ALL))
 def test_the_check_sees_the_fault_and_passes_once_its_remedy_is_followed(places, proof):
     whole, kept = places
     place = whole()

@@ -766,6 +766,12 @@ NOT_PROVED = {
     "quotas": "judged in src/checks/src/probes/accounts.rs",
 }
 
+# Proofs that do not come out yet, for a fault of the product.
+KNOWN_FAULTS = {
+    name: "apply puts nginx.conf back and does not reload nginx, since what is planned did not change"
+    for name in ("port-http", "port-https")
+}
+
 ALL = [
     *SERVICES, *PORTS, *RESTARTS, *UNITS, *RUNS, *FIREWALL, *SAFETY, *KERNEL, *MACHINE, *STORAGE, *WORLD, *SIGNATURES,
     *RECORDS, *MAIL, *QUEUE, *BACKUPS, *CERTIFICATES, *ACCOUNTS,

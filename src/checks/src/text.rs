@@ -56,6 +56,8 @@ pub enum Mend {
     Apply {},
     /// Starts a unit, or starts it anew.
     Restart { unit: String },
+    /// Has a unit read its files again, or starts it.
+    Reload { unit: String },
     /// Starts a unit whose run comes to an end: a renewal, a backup.
     Run { unit: String },
     /// Builds, signs and hands over the zones.
@@ -68,6 +70,7 @@ impl Mend {
         match self {
             Mend::Apply {} => "mailstead apply".to_owned(),
             Mend::Restart { unit } => format!("systemctl restart {unit}"),
+            Mend::Reload { unit } => format!("systemctl reload-or-restart {unit}"),
             Mend::Run { unit } => format!("systemctl start {unit}"),
             Mend::Publish {} => "mailstead dns publish".to_owned(),
         }

@@ -25,6 +25,9 @@ const METHOD: &str = "nsec3, set and zone keys, cds";
 pub struct State {
     /// SHA-256 of the unsigned records and of which keys sign them.
     content: String,
+    /// SHA-256 of the signed file, so that one that was changed by hand or damaged is written again.
+    #[serde(default)]
+    file: String,
     pub serial: u32,
     /// Seconds since 1970.
     signed: u64,
@@ -191,8 +194,8 @@ fn publish_zone(
 ) -> Result<bool, DnsError> {
     let body = zonefile::body(zone, records);
     let content = fingerprint(&body, &state.keys);
-    let is_there = zone_file(paths, zone).exists();
-    if content == state.content && !is_due(state, now) && is_there {
+    let is_whole = std::fs::read(zone_file(paths, zone)).is_ok_and(|file| hash(&file) == state.file);
+    if content == state.content && !is_due(state, now) && is_whole {
         if !dry_run && *state != self::state(paths, zone)? {
             keep(paths, zone, state)?;
         }
@@ -205,6 +208,10 @@ fn publish_zone(
         keep(paths, zone, state)?;
     }
     Ok(true)
+}
+
+fn hash(octets: &[u8]) -> String {
+    hex::encode(Sha256::digest(octets))
 }
 
 /// SHA-256 of what the signed zone follows from, but for the time.
@@ -247,6 +254,7 @@ fn sign_zone(
     let signed = sign::sign(zone, &unsigned, &signers(&paths.dns(), zone, &state.keys)?, seconds)?;
     keep(paths, zone, state)?;
     write(&zone_file(paths, zone), &signed, 0o644)?;
+    state.file = hash(signed.as_bytes());
     tracing::info!("zone {zone} signed, serial {}", state.serial);
     Ok(())
 }
@@ -284,6 +292,10 @@ fn renew_zone(paths: &Paths, zone: &Domain, hostname: &Domain, now: u64) -> Resu
     }
     let file = zone_file(paths, zone);
     let text = std::fs::read_to_string(&file).map_err(|error| DnsError::file(&file, error))?;
+    if !state.file.is_empty() && state.file != hash(text.as_bytes()) {
+        // What is in it is not ours to sign; the next publication writes it anew.
+        return Ok(false);
+    }
     let content = state.content.clone();
     sign_zone(paths, zone, hostname, &mut state, &sign::stripped(zone, &text), now)?;
     state.content = content;

@@ -200,7 +200,8 @@ impl Look<'_> {
                 Item::Unit { name, inputs, on_change } => {
                     let state = known.get(name).copied().cloned().unwrap_or_default();
                     let digest = self.digest(inputs)?;
-                    let fresh = self.started.digest(name) == Some(&digest);
+                    // An input that is put back now was another while the unit ran, perhaps also when it was last loaded.
+                    let fresh = self.started.digest(name) == Some(&digest) && !self.is_written(inputs);
                     let how = match (state.active, fresh, on_change) {
                         (true, true, _) if state.enabled => continue,
                         (false, ..) | (_, true, _) => Start::Start,
@@ -220,6 +221,10 @@ impl Look<'_> {
             }
         }
         Ok(())
+    }
+
+    fn is_written(&self, inputs: &[String]) -> bool {
+        self.steps.iter().any(|(_, step)| matches!(step, Step::WriteFile { path, .. } if inputs.contains(path)))
     }
 
     fn unit_files_change(&self) -> bool {

@@ -10,7 +10,7 @@ use wire::mta::{Queue, Waiting};
 const REQUIRED: [&str; 4] = ["postmaster", "abuse", "hostmaster", "admin"];
 /// A name for documentation (RFC 2606 §3), so that a box that fails the check sends nobody anything: the session ends
 /// before any message.
-const STRANGER: &str = "somebody@example.com";
+const STRANGER: &str = "somebody@example.net";
 
 /// What port 25 answers to each recipient, in a session that ends before any message.
 async fn recipients(world: &World, recipients: &[String]) -> Result<Vec<Reply>, String> {
@@ -58,6 +58,10 @@ pub async fn relay(world: &World) -> Finding {
     let wanted = "a refusal (5xx) of mail that is not for this box";
     match recipients(world, &[STRANGER.to_owned()]).await.as_deref() {
         Ok([reply]) if (500..600).contains(&reply.code) => Finding::good(format!("refused: {}", reply.text()), wanted),
+        // Put off is neither taken nor refused: the directory of accounts is away, say.
+        Ok([reply]) if (400..500).contains(&reply.code) => {
+            Finding::unknown(format!("put off: {}", reply.text()), wanted)
+        }
         Ok(replies) => {
             let said = replies.first().map(Reply::text).unwrap_or_default();
             Finding::bad(vec![Problem::new(STRANGER, format!("answered {said}"), wanted)])

@@ -38,7 +38,8 @@ fn served(ssh: Option<&Ssh>) -> Vec<String> {
     let ours = [25, 53, 80, 443, 465, 587, 993, 995, 4190];
     let ssh = ssh.map(|ssh| ssh.ports.clone()).unwrap_or_else(|| vec![22]);
     let mut all: Vec<String> = ours.into_iter().chain(ssh).map(|port| format!("{port}/tcp")).collect();
-    all.push("53/udp".to_owned());
+    // The name server, and the answers to a machine that asks for its IPv6 address (DHCPv6, RFC 8415 §7.2).
+    all.extend(["53/udp".to_owned(), "546/udp".to_owned()]);
     all
 }
 

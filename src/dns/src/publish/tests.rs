@@ -55,6 +55,22 @@ fn a_zone_is_written_once_and_again_only_when_it_changes_or_its_signatures_are_d
 }
 
 #[test]
+fn a_zone_file_that_was_changed_by_hand_is_written_again_and_never_signed_as_it_is() {
+    let (_dir, paths) = published();
+    let facts = facts();
+    run(&paths, &facts, NOW, false);
+    let file = zone_file(&paths, &zone());
+    let edited = std::fs::read_to_string(&file).unwrap().replace(" MX ", " TXT ");
+    std::fs::write(&file, &edited).unwrap();
+    let late = NOW + 30 * DAY;
+    assert!(!renew(&paths, &facts.hostname, late).unwrap().contains(&zone()));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), edited);
+    assert_eq!(run(&paths, &facts, late, false), 1, "the other zone was renewed");
+    assert_ne!(std::fs::read_to_string(&file).unwrap(), edited);
+    assert_eq!(run(&paths, &facts, late + HOUR, false), 0);
+}
+
+#[test]
 fn an_independent_verifier_agrees_with_the_signatures_and_the_denials_are_as_they_should() {
     let (_dir, paths) = published();
     let mut facts = facts();

@@ -3,7 +3,7 @@
 use crate::output::say;
 use crate::{commands, converge, output};
 use anyhow::Context;
-use base::Paths;
+use base::{BoxConfig, Paths};
 use checks::{Ask, CheckResult, Mend, State};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -51,7 +51,10 @@ impl Status {
             return self.list_checks();
         }
         commands::require_root(&paths)?;
-        commands::config(&paths)?;
+        // One that cannot be read is what a check tells, with the line.
+        if BoxConfig::load(&paths).is_err_and(|error| error.is_missing()) {
+            commands::config(&paths)?;
+        }
         if self.history {
             return self.show_history(&paths);
         }
@@ -150,22 +153,24 @@ impl Status {
 
 /// Through plan and apply where the plan knows the thing, and by systemd where it runs it.
 async fn act(paths: &Paths, mend: &Mend) -> anyhow::Result<()> {
-    let config = commands::config(paths)?;
     match mend {
-        Mend::Apply {} => commands::plan::apply(paths, &config).await,
+        Mend::Apply {} => commands::plan::apply(paths, &commands::config(paths)?).await,
         Mend::Publish {} => {
-            for trouble in converge::follow(paths, &config).await? {
+            for trouble in converge::follow(paths, &commands::config(paths)?).await? {
                 eprintln!("mailstead: {trouble}");
             }
             Ok(())
         }
-        Mend::Restart { unit } | Mend::Run { unit } => {
-            anyhow::ensure!(paths.is_live(), "a demo runs without systemd: start it anew instead");
-            let verb = if matches!(mend, Mend::Run { .. }) { "start" } else { "restart" };
-            provision::host::run(&["systemctl", verb], &[unit]).with_context(|| format!("systemctl {verb} {unit}"))?;
-            converge::wait_for_roles(paths).await
-        }
+        Mend::Restart { unit } => systemctl(paths, "restart", unit).await,
+        Mend::Reload { unit } => systemctl(paths, "reload-or-restart", unit).await,
+        Mend::Run { unit } => systemctl(paths, "start", unit).await,
     }
+}
+
+async fn systemctl(paths: &Paths, verb: &str, unit: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(paths.is_live(), "a demo runs without systemd: start it anew instead");
+    provision::host::run(&["systemctl", verb], &[unit]).with_context(|| format!("systemctl {verb} {unit}"))?;
+    converge::wait_for_roles(paths).await
 }
 
 /// On standard error, and only on a terminal: checks wait for others for some seconds.

@@ -67,6 +67,14 @@ def chain(box):
     return (box.folder / "var/lib/mailstead/tls/chain.pem").read_text()
 
 
+def served_now(box, port):
+    """The certificate of a port; None while it is still the box's own, which nobody trusts."""
+    try:
+        return served(box, port)
+    except ssl.SSLCertVerificationError:
+        return None
+
+
 def test_the_zone_shows_the_authority_and_every_port_serves_the_new_certificate(internet):
     world = internet(http_works=False)
     box = world.start()
@@ -77,7 +85,7 @@ def test_the_zone_shows_the_authority_and_every_port_serves_the_new_certificate(
     life = status["not_after"] - status["not_before"]
     assert status["window"] is None and abs(status["not_after"] - status["renewal_at"] - life / 3) < 2
     leaf = ssl.PEM_cert_to_DER_cert(chain(box).split("-----END")[0] + "-----END CERTIFICATE-----\n")
-    eventually(lambda: all(served(box, port) == leaf for port in PORTS), 60, "the certificate on every port")
+    eventually(lambda: all(served_now(box, port) == leaf for port in PORTS), 60, "the certificate on every port")
     # The key was kept, and nothing of the validation stays in the zone.
     key = subprocess.run(["openssl", "pkey", "-in", box.folder / "var/lib/mailstead/tls/key.pem", "-pubout"], capture_output=True)
     public = subprocess.run(["openssl", "x509", "-pubkey", "-noout"], input=chain(box).encode(), capture_output=True)

@@ -164,10 +164,10 @@ def test_a_site_that_makes_no_sense_is_refused_in_one_sentence(binary, tmp_path)
     ]:
         text = f"email: ann@{DOMAIN}\nhostname: box.{DOMAIN}\ndns: box\nsites:\n  a.org: {site}\n"
         (etc / "box.yaml").write_text(text)
-        said = subprocess.run([binary, "--box", tmp_path, "status"], capture_output=True, text=True)
+        said = subprocess.run([binary, "--box", tmp_path, "plan"], capture_output=True, text=True)
         assert said.returncode != 0 and words in said.stderr and said.stderr.count("\n") == 1, said.stderr
     (etc / "box.yaml").write_text(text.replace("a.org: { folder: /srv/a, redirect: 'https://a.org' }", f"box.{DOMAIN}: {{ folder: /srv/a }}"))
-    said = subprocess.run([binary, "--box", tmp_path, "status"], capture_output=True, text=True)
+    said = subprocess.run([binary, "--box", tmp_path, "plan"], capture_output=True, text=True)
     assert "the box itself needs the name" in said.stderr
 
 

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 type Sample = (BTreeSet<String>, bool);
+/// A message's name, its tokens with what it is, and its tokens when it is cut short.
+type Read = (String, (Sample, BTreeSet<String>));
 /// The most that one word may say, in log odds. Of 100, 2, 1.5, 1 and 0.7 this was the largest with which no held-back ham
 /// was taken for spam, whole or cut short.
 const MOST: f32 = 1.0;
@@ -37,8 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Each message's name, and its tokens whole and cut short.
-fn read(corpus: &Path) -> std::io::Result<Vec<(String, (Sample, BTreeSet<String>))>> {
+fn read(corpus: &Path) -> std::io::Result<Vec<Read>> {
     let mut samples = Vec::new();
     for folder in std::fs::read_dir(corpus)? {
         let folder = folder?;

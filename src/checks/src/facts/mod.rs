@@ -201,10 +201,13 @@ pub fn backups(folder: &Path) -> Result<Backups, String> {
         let Ok(meta) = entry.metadata() else { continue };
         // A name that begins with a dot is an archive that is still being written.
         if meta.is_file() && !name.starts_with('.') && name.ends_with(".age") {
-            found.push(Archive { name, made: seconds(meta.modified().ok()), bytes: meta.len() });
+            let modified = meta.modified().ok();
+            found.push((modified, Archive { name, made: seconds(modified), bytes: meta.len() }));
         }
     }
-    found.sort_by_key(|archive| archive.made);
+    // By the file's own time, not by its second: two archives can be of one second.
+    found.sort_by_key(|(modified, _)| *modified);
+    let mut found: Vec<Archive> = found.into_iter().map(|(_, archive)| archive).collect();
     let (count, newest) = (found.len() as u64, found.pop());
     let mut sizes: Vec<u64> = found.iter().map(|archive| archive.bytes).collect();
     sizes.sort_unstable();
@@ -287,8 +290,11 @@ mod tests {
         for name in ["box-1.tar.zst.age", "box-2.tar.zst.age", ".box-3.tar.zst.age", "notes.txt"] {
             std::fs::write(dir.path().join(name), b"x").unwrap();
         }
-        let old = SystemTime::now() - std::time::Duration::from_secs(86_400);
-        std::fs::File::open(dir.path().join("box-1.tar.zst.age")).unwrap().set_modified(old).unwrap();
+        for (name, milliseconds) in [("box-1.tar.zst.age", 1_000_000_000_100), ("box-2.tar.zst.age", 1_000_000_000_700)]
+        {
+            let time = UNIX_EPOCH + std::time::Duration::from_millis(milliseconds);
+            std::fs::File::open(dir.path().join(name)).unwrap().set_modified(time).unwrap();
+        }
         let found = backups(dir.path()).unwrap();
         assert_eq!((found.count, found.newest.unwrap().name.as_str()), (2, "box-2.tar.zst.age"));
     }

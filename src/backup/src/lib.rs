@@ -9,11 +9,13 @@
 
 mod archive;
 mod key;
+mod rehearsal;
 mod restore;
 mod walk;
 
 pub use archive::{Archive, list};
 pub use key::{create_key, recovery_key};
+pub use rehearsal::{Contents, Rehearsal, last as last_rehearsal, rehearse};
 pub use restore::{is_restoring, owners, restore, restored};
 
 use base::{Address, BoxConfig, Paths};

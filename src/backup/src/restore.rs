@@ -72,7 +72,7 @@ pub fn restore(paths: &Paths, archive: &Path, secret: &Secret) -> Result<BoxConf
     Ok(BoxConfig::load(paths)?)
 }
 
-fn open(archive: &Path, identity: &age::x25519::Identity) -> Result<impl Read, BackupError> {
+pub(crate) fn open(archive: &Path, identity: &age::x25519::Identity) -> Result<impl Read, BackupError> {
     let file = File::open(archive).map_err(|error| BackupError::file(archive, error))?;
     let locked = |why: &dyn std::fmt::Display| BackupError::Locked(archive.to_owned(), why.to_string());
     let decryptor = age::Decryptor::new_buffered(BufReader::new(file)).map_err(|error| locked(&error))?;
@@ -80,7 +80,7 @@ fn open(archive: &Path, identity: &age::x25519::Identity) -> Result<impl Read, B
     zstd::Decoder::new(plain).map_err(|error| BackupError::file(archive, error))
 }
 
-fn manifest(mut entry: tar::Entry<'_, impl Read>) -> Result<Manifest, String> {
+pub(crate) fn manifest(mut entry: tar::Entry<'_, impl Read>) -> Result<Manifest, String> {
     if entry.path().map_err(|error| error.to_string())? != Path::new(MANIFEST) {
         return Err("its first entry is not the manifest".to_owned());
     }
@@ -94,7 +94,7 @@ fn manifest(mut entry: tar::Entry<'_, impl Read>) -> Result<Manifest, String> {
 }
 
 /// Where an entry goes. Only plain files and folders, only below the box's own folders.
-fn target(paths: &Paths, entry: &tar::Entry<'_, impl Read>) -> Result<PathBuf, String> {
+pub(crate) fn target(paths: &Paths, entry: &tar::Entry<'_, impl Read>) -> Result<PathBuf, String> {
     let path = entry.path().map_err(|error| error.to_string())?;
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     let allowed = ALLOWED.iter().any(|folder| path.starts_with(folder));

@@ -49,6 +49,9 @@ pub struct BoxConfig {
     /// How many nightly archives are kept.
     #[serde(default = "default_backups_kept", skip_serializing_if = "is_default_backups_kept")]
     pub backups_kept: u16,
+    /// Where releases are published: a web address, whose `latest` says which is the newest.
+    #[serde(default = "default_releases", skip_serializing_if = "is_default_releases")]
+    pub releases: String,
     /// Who hears of the status checks besides the owner.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tell: Tell,
@@ -189,6 +192,12 @@ fn default_backups_kept() -> u16 {
 fn is_default_backups_kept(kept: &u16) -> bool {
     *kept == default_backups_kept()
 }
+fn default_releases() -> String {
+    "https://mailstead.org/releases".to_owned()
+}
+fn is_default_releases(releases: &str) -> bool {
+    releases == default_releases()
+}
 fn default_blocklists() -> Vec<Blocklist> {
     "zen.spamhaus.org".parse().into_iter().collect()
 }
@@ -230,6 +239,7 @@ impl BoxConfig {
             blocklists: default_blocklists(),
             sites: Sites::default(),
             backups_kept: default_backups_kept(),
+            releases: default_releases(),
             tell: Tell::default(),
             logos: BTreeMap::new(),
             demo: None,

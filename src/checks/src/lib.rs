@@ -7,6 +7,7 @@ mod engine;
 mod error;
 pub mod facts;
 mod finding;
+mod growth;
 mod history;
 mod limits;
 mod mail;
@@ -38,6 +39,7 @@ use world::World;
 pub async fn run(paths: Paths) -> Result<(), ChecksError> {
     let results = check(paths.clone(), Ask::default(), &mut |_| ()).await?;
     history::keep(&paths, &results)?;
+    growth::note(&paths, base::time::now_unix())?;
     let worst = results.iter().map(|result| result.state).max().unwrap_or(State::Ok);
     tracing::info!("{} checks done; the worst is {}", results.len(), worst.name());
     if let Ok(config) = BoxConfig::load(&paths) {

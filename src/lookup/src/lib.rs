@@ -12,9 +12,12 @@ use domain::net::client::protocol::{TcpConnect, UdpConnect};
 use domain::net::client::request::{RequestMessage, SendRequest};
 use domain::net::client::{dgram, dgram_stream, multi_stream, stream};
 use domain::rdata::AllRecordData;
+use domain::rdata::dnssec::Timestamp;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Longest wait for one answer over UDP, and how often it is asked for again.
 pub const TRY_WITHIN: Duration = Duration::from_secs(3);
@@ -140,6 +143,40 @@ pub async fn ask(server: SocketAddr, name: &str, kind: &str, recursive: bool) ->
     read(reply.as_slice(), name, rtype, server)
 }
 
+/// Whether a server hands a whole zone to anybody who asks (AXFR without a key, RFC 5936).
+pub async fn gives_away(server: SocketAddr, zone: &str) -> Result<bool, NamesError> {
+    let bad_name = || NamesError::Name(zone.to_owned());
+    let mut question = MessageBuilder::new_vec().question();
+    let owner = Name::vec_from_str(zone).map_err(|_| bad_name())?;
+    question.push((owner, Rtype::AXFR)).map_err(|_| bad_name())?;
+    let asked = question.finish();
+    let exchange = async {
+        let mut stream = TcpStream::connect(server).await?;
+        let length = u16::try_from(asked.len()).map_err(std::io::Error::other)?;
+        stream.write_all(&[&length.to_be_bytes()[..], &asked].concat()).await?;
+        let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = match tokio::time::timeout(TRY_WITHIN, exchange).await {
+        Ok(Ok(answer)) => answer,
+        // One that closes the connection gives nothing away.
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+        Ok(Err(error)) => return Err(NamesError::Away(server, error.to_string())),
+        Err(_) => return Err(NamesError::Away(server, "no answer in time".to_owned())),
+    };
+    let message = Message::from_octets(answer).map_err(|_| NamesError::Garbled(server))?;
+    Ok(message.header().rcode() == Rcode::NOERROR && message.header_counts().ancount() > 0)
+}
+
+/// What an RRSIG's value (as in a zone file) says: the type that it covers, and until when, in seconds since 1970.
+pub fn signature(value: &str) -> Option<(&str, u64)> {
+    let mut words = value.split_whitespace();
+    let covers = words.next()?;
+    let until = Timestamp::from_str(words.nth(3)?).ok()?;
+    Some((covers, u64::from(until.into_int())))
+}
+
 fn read(bytes: &[u8], name: &str, rtype: Rtype, server: SocketAddr) -> Result<Answer, NamesError> {
     let garbled = |_| NamesError::Garbled(server);
     let message = Message::from_octets(bytes).map_err(|_| NamesError::Garbled(server))?;
@@ -211,6 +248,14 @@ mod tests {
     #[test]
     fn an_ipv4_address_is_reversed_octet_by_octet() {
         assert_eq!(ptr_name("192.0.2.25".parse().unwrap()), "25.2.0.192.in-addr.arpa");
+    }
+
+    #[test]
+    fn a_signature_says_what_it_covers_and_until_when() {
+        let written = "SOA 13 2 3600 20261212080000 20261128080000 12345 example.org. c2ln";
+        assert_eq!(signature(written), Some(("SOA", 1_797_062_400)));
+        assert_eq!(signature("SOA 13 2 3600 1797062400 0 12345 example.org. c2ln"), Some(("SOA", 1_797_062_400)));
+        assert_eq!(signature("SOA 13"), None);
     }
 
     proptest! {

@@ -37,6 +37,7 @@ impl Serve for Door {
             }
             Request::RoomFor(ask) => ask.answer(self.room(&ask.account, ask.bytes).await?),
             Request::Fsck(ask) => ask.answer(self.fsck(&ask.account, ask.mend).await?),
+            Request::Inspect(ask) => ask.answer(self.inspect(&ask.account).await?),
             Request::Removed(ask) => ask.answer(self.on(&ask.account, removed).await?),
             Request::Undelete(ask) => {
                 let folder = ask.folder.as_deref().map(FolderName::parse).transpose();
@@ -98,6 +99,15 @@ impl Door {
         let found = self.on(address, move |account| account.fsck(mend)).await?;
         let told = |one: store::Finding| Finding { place: one.place, problem: one.problem, mended: one.mended };
         Ok(found.into_iter().map(told).collect())
+    }
+
+    /// A look that keeps an account's mail waiting for a second at most.
+    async fn inspect(&self, address: &Address) -> Result<Vec<Finding>, Refusal> {
+        let (messages, _) = self.on(address, Account::usage).await?;
+        if messages > limits::INSPECTED {
+            return Err(Refusal::new(Kind::Busy, format!("{address} has {messages} messages; that takes too long")));
+        }
+        self.fsck(address, false).await
     }
 
     async fn snapshot(&self, address: &Address) -> Result<Snapshot, Refusal> {

@@ -13,6 +13,7 @@ use crate::queue::{Outgoing, new_id};
 use crate::snapshot;
 use base::{Address, Role};
 use std::sync::Arc;
+use std::time::Instant;
 use wire::mta::{Automatic, ChangeQueue, HeldPost, QueueChange, Request, Send, SendAs, Step, Way, What};
 use wire::{Answer, Kind, Refusal, Serve, WireError};
 
@@ -41,6 +42,11 @@ impl<N: Names> Serve for Door<N> {
                 tried.map_err(|why| Refusal::new(Kind::Invalid, why))?;
                 test.answer(())
             }
+            Request::ExpectRoundTrip(ask) => {
+                self.house.round_trips.expect(ask.token.clone(), Instant::now());
+                ask.answer(())
+            }
+            Request::RoundTrip(ask) => ask.answer(self.house.round_trips.outcome(&ask.token, Instant::now())),
             Request::Queue(ask) => ask.answer(self.house.queue.waiting().await.map_err(Refusal::internal)?),
             Request::HowFull(ask) => ask.answer(self.house.queue.size().await.map_err(Refusal::internal)?),
             Request::QueueShow(ask) => {

@@ -11,6 +11,7 @@ use crate::policy::network::Arrivals;
 use crate::proto::Reply;
 use crate::queue::Queue;
 use crate::rates::Rates;
+use crate::round_trips::RoundTrips;
 use crate::session::replies;
 use crate::tuning::Tuning;
 use base::config::Blocklist;
@@ -46,6 +47,7 @@ pub struct House {
     pub tuning: Tuning,
     /// What scripts send counts by itself: a flood of mail in must not keep its reader from writing.
     pub automatic: Rates,
+    pub round_trips: RoundTrips,
 }
 
 /// What is known of others; without it mail flows on.

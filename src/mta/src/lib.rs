@@ -29,6 +29,7 @@ mod policy;
 mod proto;
 mod queue;
 mod rates;
+mod round_trips;
 mod secret_file;
 mod server;
 mod session;
@@ -132,6 +133,7 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
         arrivals: policy::network::Arrivals::default(),
         tuning,
         automatic: rates::Rates::default(),
+        round_trips: round_trips::RoundTrips::default(),
     });
     tokio::spawn(Arc::clone(&house).forget_old());
     list::resume(&house);

@@ -1,11 +1,16 @@
 //! What only root can find out, gathered by `mailstead facts` just before the checks run and handed over as a file.
 //! Nothing in it is secret.
 
+mod files;
 mod listening;
+mod packages;
+mod people;
 mod secrets;
 mod units;
 
 pub use listening::Socket;
+pub use packages::Packages;
+pub use people::People;
 pub use secrets::Open;
 pub use units::Unit;
 
@@ -32,8 +37,58 @@ pub struct HostReport {
     pub sockets: Result<Vec<Socket>, String>,
     /// Secrets that too many can read.
     pub open_secrets: Result<Vec<Open>, String>,
-    /// What differs from the plan, in words; found out by whoever runs the checks.
+    pub packages: Result<Packages, String>,
+    pub people: Result<People, String>,
+    /// Mail that belongs to a wrong user, by path.
+    pub foreign_mail: Result<Vec<String>, String>,
+    /// Roles that still run a program that was replaced.
+    pub outdated: Result<Vec<String>, String>,
+    /// What differs from the plan, in words.
     pub differences: Result<Vec<String>, String>,
+    pub renewal: Result<Renewal, String>,
+    /// `None` before the first.
+    pub rehearsal: Result<Option<Rehearsal>, String>,
+}
+
+/// What this room knows nothing of, and whoever runs the checks finds out for it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub differences: Result<Vec<String>, String>,
+    pub renewal: Result<Renewal, String>,
+    pub rehearsal: Result<Option<Rehearsal>, String>,
+}
+
+/// The last time that a backup was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// Seconds since 1970.
+    pub at: u64,
+    pub archive: String,
+    /// What was found in it, or why it is of no use, in words.
+    pub outcome: Result<String, String>,
+}
+
+/// What comes next for the certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewal {
+    /// When it is renewed, in seconds since 1970; `None` for one that the box does not renew.
+    pub at: Option<u64>,
+    /// Whether its authority has suggested the time (RFC 9773).
+    pub by_authority: bool,
+    /// What the last run met, in words.
+    pub last: String,
+    pub failures: Vec<NameFailure>,
+}
+
+/// A name that the authority refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameFailure {
+    pub name: String,
+    /// In a row.
+    pub count: u32,
+    pub why: String,
+    /// When it is asked for again, in seconds since 1970.
+    pub again: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +117,8 @@ pub struct Backups {
     pub newest: Option<Archive>,
     /// Octets of the archives before the newest, in the middle (the median).
     pub usual_bytes: Option<u64>,
+    /// When the oldest was made, in seconds since 1970.
+    pub oldest: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +151,7 @@ impl HostReport {
 }
 
 /// Looks at the machine. Needs root on a live one; in a demo only the backups are looked at.
-pub fn look(paths: &Paths, differences: Result<Vec<String>, String>) -> HostReport {
+pub fn look(paths: &Paths, told: Told) -> HostReport {
     let not_in_a_demo = || "a demo leaves the machine alone".to_owned();
     let live = paths.is_live();
     let previous = HostReport::load(paths).and_then(|report| report.updates.ok());
@@ -107,17 +164,26 @@ pub fn look(paths: &Paths, differences: Result<Vec<String>, String>) -> HostRepo
         units: if live { units::look(&crate::text::units()) } else { Err(not_in_a_demo()) },
         sockets: if live { listening::look() } else { Err(not_in_a_demo()) },
         open_secrets: secrets::look(paths),
-        differences,
+        packages: if live { packages::look() } else { Err(not_in_a_demo()) },
+        people: if live {
+            people::look(Path::new("/etc/passwd"), Path::new("/etc/shadow"))
+        } else {
+            Err(not_in_a_demo())
+        },
+        foreign_mail: files::foreign_mail(paths),
+        outdated: if live { files::outdated(Path::new("/proc")) } else { Err(not_in_a_demo()) },
+        differences: told.differences,
+        renewal: told.renewal,
+        rehearsal: told.rehearsal,
     }
 }
 
-/// Looks, and writes the report for the checks to read. `differences` is what differs from the plan, which this room knows
-/// nothing of.
-pub fn collect(paths: &Paths, differences: Result<Vec<String>, String>) -> Result<(), ChecksError> {
+/// Looks, and writes the report for the checks to read.
+pub fn collect(paths: &Paths, told: Told) -> Result<(), ChecksError> {
     let file = HostReport::file(paths);
     let folder = paths.run();
     base::durable::create_dir_all(&folder, 0o755).map_err(ChecksError::write(folder))?;
-    let text = serde_json::to_vec_pretty(&look(paths, differences)).unwrap_or_default();
+    let text = serde_json::to_vec_pretty(&look(paths, told)).unwrap_or_default();
     base::durable::write(&file, &text, 0o644).map_err(ChecksError::write(file))
 }
 
@@ -191,7 +257,7 @@ pub fn backups(folder: &Path) -> Result<Backups, String> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Backups { count: 0, newest: None, usual_bytes: None });
+            return Ok(Backups { count: 0, newest: None, usual_bytes: None, oldest: None });
         }
         Err(error) => return Err(format!("{} cannot be read: {error}", folder.display())),
     };
@@ -208,10 +274,11 @@ pub fn backups(folder: &Path) -> Result<Backups, String> {
     // By the file's own time, not by its second: two archives can be of one second.
     found.sort_by_key(|(modified, _)| *modified);
     let mut found: Vec<Archive> = found.into_iter().map(|(_, archive)| archive).collect();
+    let oldest = found.first().map(|archive| archive.made);
     let (count, newest) = (found.len() as u64, found.pop());
     let mut sizes: Vec<u64> = found.iter().map(|archive| archive.bytes).collect();
     sizes.sort_unstable();
-    Ok(Backups { count, newest, usual_bytes: sizes.get(sizes.len() / 2).copied() })
+    Ok(Backups { count, newest, usual_bytes: sizes.get(sizes.len() / 2).copied(), oldest })
 }
 
 fn seconds(time: Option<SystemTime>) -> u64 {
@@ -303,7 +370,11 @@ mod tests {
     fn a_demo_reports_its_backups_and_leaves_the_machine_alone() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::under(dir.path());
-        collect(&paths, Err("not looked".into())).unwrap();
+        collect(
+            &paths,
+            Told { differences: Err("not looked".into()), renewal: Err("not looked".into()), rehearsal: Ok(None) },
+        )
+        .unwrap();
         let report = HostReport::load(&paths).unwrap();
         assert!(report.backups.is_ok() && report.firewall.is_err() && report.ssh.is_err());
     }

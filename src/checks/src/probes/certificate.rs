@@ -115,6 +115,93 @@ fn judge_everywhere(seen: &[(u16, String)]) -> Finding {
     Finding::bad(lines.collect())
 }
 
+/// One listener's certificate is what mail programs take: trusted, for the box's name, and not about to end.
+pub async fn listener(world: &World, listener: Listener, least_days: i64) -> Finding {
+    let wanted = format!("a certificate that mail programs take, good for {least_days} days more");
+    let greeting = match world.greeting(listener).await {
+        Ok(greeting) => greeting,
+        Err(_) => return Finding::skipped("it does not answer, which another check tells"),
+    };
+    let port = format!("port {}", listener.address(world).port());
+    let Some(certificate) = greeting.chain.first().and_then(|first| Certificate::read(first).ok()) else {
+        return Finding::skipped("it offers no TLS, which another check tells");
+    };
+    let now = i64::try_from(world.now).unwrap_or(i64::MAX);
+    let trusted = match certificate.self_signed {
+        true => Err("self-signed".to_owned()),
+        false => world.tls.judge(&greeting.chain, world.hostname(), world.now),
+    };
+    let days = (certificate.expires - now).div_euclid(DAY);
+    match trusted {
+        Err(why) => Finding::bad(vec![Problem::new(port, format!("issued by {}: {why}", certificate.issuer), wanted)]),
+        Ok(()) if days < least_days => Finding::bad(vec![Problem::new(port, format!("{days} days left"), wanted)]),
+        Ok(()) => Finding::good(format!("issued by {}, {days} days left", certificate.issuer), wanted),
+    }
+}
+
+/// The other ports' TLSA records, by which mail programs that know DANE verify (RFC 7673).
+pub async fn tlsa_of_clients(world: &World) -> Finding {
+    let wanted = "TLSA records of the keys that these ports serve";
+    let listeners = [Listener::Submissions, Listener::Submission, Listener::Imaps, Listener::Https];
+    let (mut problems, mut right) = (Vec::new(), 0);
+    for listener in listeners {
+        // A port that is down has a check of its own.
+        let Ok(certificate) = served(world, listener).await else { continue };
+        let name = format!("_{}._tcp.{}", listener.address(world).port(), world.hostname());
+        match world.names.ask(&name, "TLSA").await {
+            Ok(answer) => match judge_tlsa(&name, &answer.values, &certificate.key_hash) {
+                Finding { problems: found, .. } if !found.is_empty() => problems.extend(found),
+                _ => right += 1,
+            },
+            Err(error) if world.is_demo() => return Finding::skipped(format!("this demo has no resolver ({error})")),
+            Err(error) => return Finding::unknown(error.to_string(), wanted),
+        }
+    }
+    Finding::judge(problems, format!("ports whose records match: {right}"), wanted)
+}
+
+/// The authority is allowed by the public CAA records (RFC 8659), else the next certificate is refused.
+pub async fn caa(world: &World) -> Finding {
+    let wanted = "CAA records that let the box's authority issue";
+    let issuer = match world.records().await {
+        Ok(records) => {
+            records.into_iter().filter(|record| record.kind == "CAA").find_map(|record| issuer(&record.value))
+        }
+        Err(why) => return Finding::unknown(why, wanted),
+    };
+    let Some(issuer) = issuer else { return Finding::skipped("the box wants no CAA record") };
+    // The closest name that has any counts (RFC 8659 §3).
+    let mut name = world.hostname();
+    loop {
+        match world.names.ask(name, "CAA").await {
+            Ok(answer) if !answer.values.is_empty() => return judge_caa(name, &answer.values, &issuer),
+            Ok(_) => {}
+            Err(error) if world.is_demo() => return Finding::skipped(format!("this demo has no resolver ({error})")),
+            Err(error) => return Finding::unknown(error.to_string(), wanted),
+        }
+        match name.split_once('.') {
+            Some((_, parent)) if parent.contains('.') => name = parent,
+            _ => return Finding::good("none, so that every authority may", wanted),
+        }
+    }
+}
+
+/// `0 issue "letsencrypt.org; accounturi=…"`: the authority's name.
+fn issuer(value: &str) -> Option<String> {
+    let (head, rest) = value.split_once(' ').and_then(|(_, rest)| rest.split_once(' '))?;
+    let name = rest.trim_matches('"').split(';').next().unwrap_or_default().trim();
+    (head == "issue").then(|| name.to_owned())
+}
+
+fn judge_caa(name: &str, values: &[String], wanted: &str) -> Finding {
+    let allowed: Vec<String> = values.iter().filter_map(|value| issuer(value)).collect();
+    let words = format!("issue \"{wanted}\"");
+    match allowed.is_empty() || allowed.iter().any(|issuer| issuer == wanted) {
+        true => Finding::good(values.join("; "), words),
+        false => Finding::bad(vec![Problem::new(format!("{name} CAA"), values.join("; "), words)]),
+    }
+}
+
 pub async fn tlsa(world: &World) -> Finding {
     let name = format!("_25._tcp.{}", world.hostname());
     let wanted = "a TLSA record of the key that port 25 serves";
@@ -175,6 +262,21 @@ mod tests {
         assert_eq!(judge_everywhere(&same).verdict, Verdict::Good);
         let old = [(25, "aa".to_owned()), (993, "bb".to_owned())];
         assert!(judge_everywhere(&old).seen.contains("port 993: bb"));
+    }
+
+    #[test]
+    fn caa_records_that_shut_out_the_boxs_authority_are_told_of() {
+        let judge = |values: &[&str]| {
+            let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
+            judge_caa("example.org", &values, "letsencrypt.org").verdict
+        };
+        assert_eq!(
+            judge(&["0 issue \"letsencrypt.org; accounturi=https://a.example/1\"", "0 iodef \"mailto:a@b.example\""]),
+            Verdict::Good
+        );
+        assert_eq!(judge(&["0 iodef \"mailto:a@b.example\""]), Verdict::Good);
+        assert_eq!(judge(&["0 issue \"other.example\""]), Verdict::Bad);
+        assert_eq!(judge(&["0 issue \";\""]), Verdict::Bad);
     }
 
     #[test]

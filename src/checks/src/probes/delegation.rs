@@ -6,7 +6,7 @@ use crate::names::{self, Answer, NamesError, canonical};
 use crate::world::World;
 use base::Domain;
 use std::net::{IpAddr, SocketAddr};
-use wire::dns::{DelegationSigners, Ds};
+use wire::dns::{DelegationSigners, DkimStage, DkimStages, Ds, ZoneKeys};
 
 /// Asks the parent's own servers, since only they know what the registrar entered.
 async fn referral(world: &World, zone: &Domain) -> Result<Answer, String> {
@@ -128,6 +128,51 @@ pub async fn delegation_signer(world: &World) -> Finding {
     Finding::judge(problems, format!("in place for {}", listed(&zones)), wanted)
 }
 
+/// A new key of a zone waits for its DS at the registrar.
+pub async fn rollover(world: &World) -> Finding {
+    let wanted = "the registrar has the DS of the key that comes next";
+    let zones = match world.zones().await {
+        Ok(zones) => zones,
+        Err(why) => return Finding::unknown(why, wanted),
+    };
+    let mut problems = Vec::new();
+    for zone in zones {
+        let asked = world.client.ask(&ZoneKeys { domain: zone.clone() }).await;
+        let keys = match asked {
+            Ok(keys) => keys,
+            Err(error) => return Finding::unknown(error.to_string(), wanted),
+        };
+        if !keys.registrar {
+            continue;
+        }
+        // The next key's come first.
+        let ds = world.client.ask(&DelegationSigners { domain: zone.clone() }).await.unwrap_or_default();
+        let first = ds.first().map(|ds| format!("{} {} {} {}", ds.key_tag, ds.algorithm, ds.digest_type, ds.digest));
+        problems.push(Problem::new(zone.as_str(), keys.next, wanted).detail(first.unwrap_or_default()));
+    }
+    Finding::judge(problems, "no rollover waits for it", wanted)
+}
+
+/// The DKIM keys change twice a year by themselves; one that stays for longer is stuck.
+pub async fn dkim_age(world: &World, oldest_days: u64) -> Finding {
+    let wanted = format!("keys that sign for less than {oldest_days} days");
+    match world.client.ask(&DkimStages {}).await {
+        Ok(stages) => judge_dkim_age(&stages, world.now, oldest_days, &wanted),
+        Err(error) => Finding::unknown(error.to_string(), wanted),
+    }
+}
+
+fn judge_dkim_age(stages: &[DkimStage], now: u64, oldest_days: u64, wanted: &str) -> Finding {
+    let days = |stage: &DkimStage| now.saturating_sub(stage.since) / 86_400;
+    let old = stages.iter().filter(|stage| days(stage) >= oldest_days);
+    let problems = old.map(|stage| {
+        let seen = format!("{} sign for {} days. {}", stage.signing.join(", "), days(stage), stage.words);
+        Problem::new(stage.domain.as_str(), seen, wanted).detail(stage.domain.as_str())
+    });
+    let oldest = stages.iter().map(days).max().unwrap_or(0);
+    Finding::judge(problems.collect(), format!("the oldest signs for {oldest} days"), wanted)
+}
+
 fn listed(zones: &[Domain]) -> String {
     zones.iter().map(Domain::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -188,6 +233,22 @@ mod tests {
         assert!(registrar[0].detail.contains("ns1.box.example.org with 192.0.2.25"));
         assert!(judge(vec![])[0].seen.contains("not delegated"));
         assert_eq!(judge(named()[..1].to_vec()).len(), 1, "one of two servers is missing");
+    }
+
+    #[test]
+    fn a_dkim_key_that_stays_for_too_long_is_told_of() {
+        let stage = DkimStage {
+            domain: Domain::parse("example.org").unwrap(),
+            signing: vec!["ms1r".into()],
+            since: 0,
+            next: Vec::new(),
+            former: Vec::new(),
+            words: "It waits.".into(),
+            by_hand: false,
+        };
+        let judge = |days: u64| judge_dkim_age(&[stage.clone()], days * 86_400, 230, "");
+        assert!(judge(229).problems.is_empty());
+        assert_eq!(judge(230).seen, "example.org: ms1r sign for 230 days. It waits.");
     }
 
     #[test]

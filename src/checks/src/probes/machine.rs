@@ -114,6 +114,27 @@ fn judge_memory(meminfo: &str, vmstat: &str, warn_percent: u64, wanted: String) 
     }
 }
 
+/// Swap that is nearly used up: what comes next is that the kernel kills something.
+pub fn swap(most_percent: u64) -> Finding {
+    judge_swap(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default(), most_percent)
+}
+
+fn judge_swap(meminfo: &str, most_percent: u64) -> Finding {
+    let wanted = format!("at most {most_percent} % used");
+    let (Some(total), Some(free)) = (field(meminfo, "SwapTotal"), field(meminfo, "SwapFree")) else {
+        return Finding::skipped("this machine does not say");
+    };
+    if total == 0 {
+        return Finding::skipped("this machine has no swap");
+    }
+    let used = total.saturating_sub(free);
+    let seen = format!("{} MB used of {} MB", used / 1024, total / 1024);
+    match percent(used, total) > most_percent {
+        true => Finding::bad(vec![Problem::new("", seen, wanted)]),
+        false => Finding::good(seen, wanted),
+    }
+}
+
 pub fn load(most_per_core: u32) -> Finding {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -185,6 +206,14 @@ mod tests {
         assert_eq!(judge_load("9.0 9.0 3.9 1/2 3", 2, 2).verdict, Verdict::Good);
         assert_eq!(judge_load("0.1 0.1 4.1 1/2 3", 2, 2).verdict, Verdict::Bad);
         assert_eq!(judge_load("", 2, 2).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn swap_that_is_nearly_used_up_is_told_of() {
+        let judge = |free: u64| judge_swap(&format!("SwapTotal: 1024000 kB\nSwapFree: {free} kB\n"), 80).verdict;
+        assert_eq!(judge(512_000), Verdict::Good);
+        assert_eq!(judge(102_400), Verdict::Bad);
+        assert_eq!(judge_swap("SwapTotal: 0 kB\nSwapFree: 0 kB\n", 80).verdict, Verdict::Skipped);
     }
 
     #[test]

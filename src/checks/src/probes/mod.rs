@@ -9,13 +9,21 @@ pub mod listeners;
 pub mod machine;
 pub mod mail;
 pub mod openings;
+pub mod packages;
 pub mod policies;
+pub mod reach;
 pub mod records;
+pub mod renewal;
 pub mod reputation;
+pub mod round_trip;
 pub mod safety;
+pub mod sending;
 pub mod services;
+pub mod storage;
 pub mod system;
 pub mod units;
+pub mod web;
+pub mod zone;
 
 use crate::finding::Finding;
 use crate::world::World;
@@ -191,6 +199,123 @@ pub enum Probe {
         at: String,
         least_megabytes: u64,
     },
+    /// The zones' signatures are renewed in time.
+    Signatures {
+        least_days: u64,
+    },
+    /// NSEC3 as RFC 9276 wants it.
+    Denial {},
+    /// The name server looks nothing up for strangers.
+    Recursion {},
+    /// Zones are handed to nobody without a key.
+    Transfers {},
+    /// Other servers of the zones have what the box has.
+    Secondaries {},
+    /// Names with a token lead somewhere.
+    Dynamic {},
+    /// The public CAA records let the box's authority issue.
+    Caa {},
+    /// TLSA of the ports that mail programs use.
+    TlsaOfClients {},
+    /// The SPF record can be evaluated (RFC 7208 §4.6.4).
+    SpfLookups {
+        most: usize,
+    },
+    /// The system asks the box's own resolver.
+    SystemResolver {},
+    /// A rollover waits for the registrar.
+    KeyRollover {},
+    /// The DKIM keys are not older than this.
+    DkimAge {
+        oldest_days: u64,
+    },
+    /// A mail program finds its settings by itself.
+    Program {
+        program: web::Program,
+    },
+    /// The panel's pages are served with their headers.
+    Headers {},
+    /// One listener's certificate.
+    ListenerCertificate {
+        listener: listeners::Listener,
+        least_days: i64,
+    },
+    /// No name is refused by the certificate authority.
+    CertificateFailures {},
+    /// The certificate's renewal is not overdue.
+    CertificateOverdue {
+        grace_days: u64,
+    },
+    /// Large providers do not turn much mail away.
+    TurnedAway {
+        how: sending::Turned,
+        most_percent: u64,
+        least: u64,
+    },
+    /// No provider gets more than is sensible.
+    Volume {},
+    /// No mail is kept back and forgotten.
+    Held {
+        oldest_days: u64,
+    },
+    Relays {},
+    TlsReports {
+        days: u64,
+    },
+    /// The box's own mail is authenticated, as others report it.
+    Aligned {
+        days: u64,
+        most_percent: u64,
+    },
+    /// Mail servers are reached over IPv6.
+    OverIpv6 {
+        servers: Vec<Domain>,
+    },
+    /// The certificate authority is reached.
+    Authority {},
+    /// Mail leaves from the box's own address.
+    OwnAddress {
+        family: Family,
+        servers: Vec<Domain>,
+    },
+    BackupMx {},
+    AliasTargets {},
+    /// A message to the box itself.
+    RoundTrip {},
+    /// A mailbox's files and index agree.
+    MailStore {},
+    /// Mail belongs to the mailbox service.
+    MailOwners {},
+    /// The disk can be written.
+    Writable {},
+    /// The disk is not full soon.
+    Forecast {
+        least_days: u64,
+    },
+    /// There is room for the next backup.
+    BackupRoom {},
+    /// A backup was opened lately.
+    Rehearsal {
+        oldest_days: u64,
+    },
+    /// No package is kept back.
+    PackagesHeld {},
+    /// Every package is installed whole.
+    PackagesBroken {},
+    /// Security updates come by themselves.
+    AutomaticUpdates {},
+    /// Every role runs the installed program.
+    Outdated {},
+    /// No newer release waits.
+    Release {},
+    /// No user has an empty password.
+    EmptyPasswords {},
+    /// Root is the only root.
+    OtherRoots {},
+    /// Swap is not nearly full.
+    Swap {
+        most_percent: u64,
+    },
 }
 
 fn tcp() -> String {
@@ -256,6 +381,53 @@ impl Probe {
             Probe::Pressure { of, warn_percent } => system::pressure(*of, *warn_percent),
             Probe::OpenFiles { warn_percent } => system::open_files(*warn_percent),
             Probe::Space { at, least_megabytes } => system::space(world, at, *least_megabytes),
+            Probe::Signatures { least_days } => zone::signatures(world, *least_days).await,
+            Probe::Denial {} => zone::denial(world).await,
+            Probe::Recursion {} => zone::recursion(world).await,
+            Probe::Transfers {} => zone::transfers(world).await,
+            Probe::Secondaries {} => zone::secondaries(world).await,
+            Probe::Dynamic {} => zone::dynamic(world).await,
+            Probe::Caa {} => certificate::caa(world).await,
+            Probe::TlsaOfClients {} => certificate::tlsa_of_clients(world).await,
+            Probe::SpfLookups { most } => records::spf_lookups(world, *most).await,
+            Probe::SystemResolver {} => services::system_resolver(world),
+            Probe::KeyRollover {} => delegation::rollover(world).await,
+            Probe::DkimAge { oldest_days } => delegation::dkim_age(world, *oldest_days).await,
+            Probe::Program { program } => web::program(world, *program).await,
+            Probe::Headers {} => web::headers(world).await,
+            Probe::ListenerCertificate { listener, least_days } => {
+                certificate::listener(world, *listener, *least_days).await
+            }
+            Probe::CertificateFailures {} => renewal::failures(world),
+            Probe::CertificateOverdue { grace_days } => renewal::overdue(world, *grace_days),
+            Probe::TurnedAway { how, most_percent, least } => {
+                sending::turned_away(world, *how, *most_percent, *least).await
+            }
+            Probe::Volume {} => sending::volume(world).await,
+            Probe::Held { oldest_days } => sending::held(world, *oldest_days).await,
+            Probe::Relays {} => sending::relays(world).await,
+            Probe::TlsReports { days } => sending::tls_reports(world, *days).await,
+            Probe::Aligned { days, most_percent } => sending::aligned(world, *days, *most_percent).await,
+            Probe::OverIpv6 { servers } => reach::over_ipv6(world, servers).await,
+            Probe::Authority {} => reach::authority(world).await,
+            Probe::OwnAddress { family, servers } => reach::own_address(world, *family, servers).await,
+            Probe::BackupMx {} => reach::backup_mx(world).await,
+            Probe::AliasTargets {} => reach::alias_targets(world).await,
+            Probe::RoundTrip {} => round_trip::look(world).await,
+            Probe::MailStore {} => storage::mail(world).await,
+            Probe::MailOwners {} => storage::owners(world),
+            Probe::Writable {} => storage::writable(world),
+            Probe::Forecast { least_days } => storage::forecast(world, *least_days),
+            Probe::BackupRoom {} => storage::backup_room(world),
+            Probe::Rehearsal { oldest_days } => storage::rehearsal(world, *oldest_days),
+            Probe::PackagesHeld {} => packages::held(world),
+            Probe::PackagesBroken {} => packages::broken(world),
+            Probe::AutomaticUpdates {} => packages::automatic(world),
+            Probe::Outdated {} => packages::outdated(world),
+            Probe::Release {} => packages::release(world, env!("CARGO_PKG_VERSION")).await,
+            Probe::EmptyPasswords {} => packages::passwords(world),
+            Probe::OtherRoots {} => packages::roots(world),
+            Probe::Swap { most_percent } => machine::swap(*most_percent),
         }
     }
 

@@ -1,10 +1,8 @@
 //! The MTA-STS policy, fetched as a sender fetches it (RFC 8461 §3.3): over HTTPS, verified, without redirects.
 
+use super::web;
 use crate::finding::{Finding, Problem};
-use crate::limits::{FETCHED_WITHIN, MAX_POLICY};
 use crate::world::World;
-use base::Domain;
-use std::net::SocketAddr;
 
 const WANTED: &str = "a policy that names this box, over HTTPS with a certificate for the name";
 
@@ -15,8 +13,9 @@ pub async fn mta_sts(world: &World) -> Finding {
     };
     let mut problems = Vec::new();
     for domain in &domains {
-        let wrong = match fetch(world, domain).await {
-            Ok(policy) => judge_policy(&policy, world.hostname()),
+        // Redirects are not followed (RFC 8461 §3.3).
+        let wrong = match web::fetch(world, &format!("mta-sts.{domain}"), "/.well-known/mta-sts.txt").await {
+            Ok(policy) => judge_policy(&policy.text, world.hostname()),
             Err(trouble) => Err(trouble),
         };
         if let Err(wrong) = wrong {
@@ -24,43 +23,6 @@ pub async fn mta_sts(world: &World) -> Finding {
         }
     }
     Finding::judge(problems, format!("domains that serve it: {}", domains.len()), WANTED)
-}
-
-async fn fetch(world: &World, domain: &Domain) -> Result<String, String> {
-    let name = format!("mta-sts.{domain}");
-    let addresses = world.names.addresses(&name).await.map_err(|error| error.to_string())?;
-    let address = addresses.first().ok_or_else(|| format!("{name} has no address"))?;
-    // Redirects must not be followed (RFC 8461 §3.3), and the name was resolved as the rest of the world does.
-    let client = reqwest::Client::builder()
-        .https_only(true)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(FETCHED_WITHIN)
-        .resolve(&name, SocketAddr::new(*address, 443))
-        .build()
-        .map_err(in_words)?;
-    let url = format!("https://{name}/.well-known/mta-sts.txt");
-    let mut answer = client.get(url).send().await.map_err(in_words)?;
-    if answer.status() != reqwest::StatusCode::OK {
-        return Err(format!("it answers {}", answer.status()));
-    }
-    let mut policy = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(in_words)? {
-        policy.extend_from_slice(&piece);
-        if policy.len() > MAX_POLICY {
-            return Err(format!("it is longer than {MAX_POLICY} bytes"));
-        }
-    }
-    String::from_utf8(policy).map_err(|_| "it is not text".to_owned())
-}
-
-/// The innermost cause: a refused certificate is what an owner has to read, not “error sending request”.
-fn in_words(error: reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 /// RFC 8461 §3.2.

@@ -124,6 +124,64 @@ fn finish(which: Which, records: &[Record], problems: Vec<Problem>) -> Finding {
     }
 }
 
+/// Receivers look up no more than ten names for an SPF record, and take one that needs more for broken
+/// (RFC 7208 §4.6.4).
+pub async fn spf_lookups(world: &World, most: usize) -> Finding {
+    let wanted = format!("at most {most} look-ups");
+    let domains = match world.domains().await {
+        Ok(domains) => domains,
+        Err(why) => return Finding::unknown(why, wanted),
+    };
+    let (mut problems, mut highest) = (Vec::new(), 0);
+    for domain in &domains {
+        match count_lookups(world, domain.as_str(), most).await {
+            Ok(count) if count > most => {
+                let seen =
+                    if count > most + 1 { format!("{count} look-ups") } else { format!("more than {most} look-ups") };
+                problems.push(Problem::new(format!("{domain} TXT"), seen, &wanted));
+            }
+            Ok(count) => highest = highest.max(count),
+            Err(why) if world.is_demo() => return Finding::skipped(format!("this demo has no resolver ({why})")),
+            Err(why) => return Finding::unknown(why, wanted),
+        }
+    }
+    Finding::judge(problems, format!("the most that a domain needs: {highest}"), wanted)
+}
+
+/// The look-ups of a domain's record and of those that it includes; no further than one too many.
+async fn count_lookups(world: &World, domain: &str, most: usize) -> Result<usize, String> {
+    let (mut count, mut left, mut seen) = (0, vec![domain.to_owned()], BTreeSet::new());
+    while let Some(name) = left.pop() {
+        if count > most || !seen.insert(name.clone()) {
+            continue;
+        }
+        let answer = world.names.ask(&name, "TXT").await.map_err(|error| error.to_string())?;
+        for value in answer.values.iter().filter(|value| is_spf(value)) {
+            let (more, included) = mechanisms(value);
+            count += more;
+            left.extend(included);
+        }
+    }
+    Ok(count)
+}
+
+/// How many terms of a record need a look-up, and whose records it brings in.
+fn mechanisms(record: &str) -> (usize, Vec<String>) {
+    let (mut count, mut included) = (0, Vec::new());
+    for term in record.split_whitespace().skip(1) {
+        let term = term.trim_start_matches(['+', '-', '~', '?']).to_ascii_lowercase();
+        let name = term.split([':', '/', '=']).next().unwrap_or_default();
+        if !matches!(name, "a" | "mx" | "ptr" | "exists" | "include" | "redirect") {
+            continue;
+        }
+        count += 1;
+        let target = term.strip_prefix("include:").or_else(|| term.strip_prefix("redirect="));
+        // A macro's value depends on the message.
+        included.extend(target.filter(|target| !target.contains('%')).map(str::to_owned));
+    }
+    (count, included)
+}
+
 /// What the public sees at one name.
 struct Set {
     name: String,
@@ -358,6 +416,15 @@ mod tests {
         assert_eq!(which("mta-sts.example.org", "TXT", "v=spf1 -all"), Some(Which::Others));
         assert_eq!(which("ms1._domainkey.example.org", "TXT", "v=DKIM1"), Some(Which::Dkim));
         assert_eq!(which("_25._tcp.box.example.org", "TLSA", "3 1 1 ab"), None);
+    }
+
+    #[test]
+    fn the_terms_that_need_a_look_up_are_counted() {
+        let record = "v=spf1 mx a:mail.example.net ~ip4:192.0.2.1 ?include:_spf.example.com exists:%{i}.x.example -all";
+        assert_eq!(mechanisms(record), (4, vec!["_spf.example.com".to_owned()]));
+        assert_eq!(mechanisms("v=spf1 redirect=_spf.example.org"), (1, vec!["_spf.example.org".to_owned()]));
+        assert_eq!(mechanisms("v=spf1 include:%{d}.example -all"), (1, Vec::new()));
+        assert_eq!(mechanisms(""), (0, Vec::new()));
     }
 
     #[test]

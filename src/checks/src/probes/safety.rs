@@ -87,7 +87,7 @@ pub fn reboot(world: &World) -> Finding {
 }
 
 /// What is known of the archives, else the finding that says why nothing is.
-fn archives(world: &World, wanted: &str) -> Result<Backups, Finding> {
+pub(super) fn archives(world: &World, wanted: &str) -> Result<Backups, Finding> {
     // A demo's archives are its user's own, so they can be looked at without root.
     let backups = match world.is_demo() {
         true => facts::backups(&world.paths.backups()).map_err(|why| Finding::unknown(why, wanted))?,
@@ -165,7 +165,7 @@ mod tests {
         let now = 2_000_000_000;
         let judge = |age: u64, bytes| {
             let newest = Some(Archive { name: "box.tar.zst.age".into(), made: now - age, bytes });
-            judge_backups(&Backups { count: 1, newest, usual_bytes: None }, now, 30, String::new())
+            judge_backups(&Backups { count: 1, newest, usual_bytes: None, oldest: None }, now, 30, String::new())
         };
         assert_eq!(judge(3 * 3600, 10).verdict, Verdict::Good);
         let old = judge(30 * DAY + 3 * 3600, 10);
@@ -174,7 +174,8 @@ mod tests {
         assert_eq!(judge(33 * DAY, 10).verdict, Verdict::Bad);
         assert_eq!(judge(3600, 0).verdict, Verdict::Bad, "an empty archive");
         assert_eq!(
-            judge_backups(&Backups { count: 0, newest: None, usual_bytes: None }, now, 30, String::new()).verdict,
+            judge_backups(&Backups { count: 0, newest: None, usual_bytes: None, oldest: None }, now, 30, String::new())
+                .verdict,
             Verdict::Bad
         );
     }

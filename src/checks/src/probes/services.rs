@@ -100,8 +100,31 @@ pub async fn resolver(world: &World) -> Finding {
     }
 }
 
+/// The machine itself asks the box's resolver, so that whatever it runs is protected by DNSSEC and asks no stranger.
+pub fn system_resolver(world: &World) -> Finding {
+    let wanted = format!("nameserver {}", world.names.resolver().ip());
+    if world.is_demo() {
+        return Finding::skipped("a demo leaves the machine's resolver alone");
+    }
+    let file = world.paths.on_host("/etc/resolv.conf");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => judge_resolver(&text, &wanted),
+        Err(error) => Finding::bad(vec![Problem::new(file.display().to_string(), error.to_string(), wanted)]),
+    }
+}
+
+/// resolv.conf(5): the servers are asked in their order, so that one beside the box's own answers when that is slow.
+fn judge_resolver(text: &str, wanted: &str) -> Finding {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let servers: Vec<String> = text.lines().map(words).filter(|line| line.starts_with("nameserver ")).collect();
+    match !servers.is_empty() && servers.iter().all(|server| server == wanted) {
+        true => Finding::good(wanted, wanted),
+        false => Finding::bad(vec![Problem::new("/etc/resolv.conf", servers.join(", "), wanted)]),
+    }
+}
+
 /// Where NSD listens: on the machine's own addresses, since port 53 of loopback is the resolver's.
-fn authoritative(world: &World) -> Vec<SocketAddr> {
+pub(super) fn authoritative(world: &World) -> Vec<SocketAddr> {
     if world.is_demo() {
         return vec![world.endpoints.dns.local()];
     }
@@ -138,4 +161,19 @@ pub async fn name_server(world: &World) -> Finding {
         format!("zones that NSD answers for: {}", zones.len()),
         "an authoritative answer for every zone",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Verdict;
+
+    #[test]
+    fn a_server_beside_the_boxs_own_is_told_of() {
+        let judge = |text: &str| judge_resolver(text, "nameserver 127.0.0.1").verdict;
+        assert_eq!(judge("# by Mailstead\nnameserver  127.0.0.1\noptions edns0\n"), Verdict::Good);
+        for wrong in ["", "nameserver 9.9.9.9\n", "nameserver 127.0.0.1\nnameserver 9.9.9.9\n"] {
+            assert_eq!(judge(wrong), Verdict::Bad, "{wrong}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use crate::output::say;
 use crate::{commands, output};
 use base::Paths;
 use clap::{Args, Subcommand};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Make and list the encrypted backups, and show the key that opens them.
@@ -20,6 +21,15 @@ enum Command {
     /// List the archives.
     List {
         /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Open the newest archive with the recovery key and read it to its end, as a restore would, and change nothing; a
+    /// timer does this every week.
+    Rehearse {
+        /// This archive instead of the newest.
+        archive: Option<PathBuf>,
+        /// Print JSON: {"at", "archive", "outcome": {"Ok": {"made", "accounts", "files", "bytes"}} or {"Err": why}}.
         #[arg(long)]
         json: bool,
     },
@@ -45,11 +55,26 @@ impl Backup {
             }
             Command::Now => say!("{}", backup::run(paths).await?.display()),
             Command::List { json } => list(&paths, json)?,
+            Command::Rehearse { archive, json } => return rehearse(&paths, archive.as_deref(), json),
             Command::Key { create: true } => backup::create_key(&paths)?,
             Command::Key { create: false } => say!("{}", backup::recovery_key(&paths)?.expose()),
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn rehearse(paths: &Paths, archive: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
+    let backup::Rehearsal { archive: name, outcome, .. } = &backup::rehearse(paths, archive)?;
+    match outcome {
+        _ if json => output::json(&backup::last_rehearsal(paths))?,
+        Ok(it) => {
+            let size = format!("{:.1} MB", it.bytes as f64 / 1e6);
+            let made = base::time::readable(it.made);
+            say!("{name} of {made} opens: {} accounts, {} files, {size}", it.accounts, it.files);
+        }
+        Err(why) => eprintln!("mailstead: {why}"),
+    }
+    Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list(paths: &Paths, json: bool) -> anyhow::Result<()> {

@@ -31,15 +31,21 @@ enum Command {
         version: String,
         #[arg(long, default_value = std::env::consts::ARCH)]
         arch: String,
+        /// What is new in it, as plain text: boxes of older releases show it.
+        #[arg(long, value_name = "FILE")]
+        changes: Option<PathBuf>,
     },
 }
 
 impl Release {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let Command::Pack { binary, key, out, version, arch } = self.command;
+        let Command::Pack { binary, key, out, version, arch, changes } = self.command;
         let program = std::fs::read(&binary).with_context(|| binary.display().to_string())?;
         let key = std::fs::read_to_string(&key).with_context(|| key.display().to_string())?;
         let folder = provision::release::pack(&program, &key, &out, &version, &arch)?;
+        if let Some(changes) = changes {
+            std::fs::copy(&changes, folder.join("changes")).with_context(|| changes.display().to_string())?;
+        }
         say!("{}", folder.display());
         Ok(ExitCode::SUCCESS)
     }

@@ -43,6 +43,9 @@ pub struct Setup {
     /// A root certificate (PEM) to verify that directory by, when this system does not know it.
     #[arg(long, value_name = "FILE", env = "MAILSTEAD_ACME_CA")]
     acme_ca: Option<PathBuf>,
+    /// Where this release came from, when that is a web address of its own; the status checks look there for newer ones.
+    #[arg(long, value_name = "URL", env = "MAILSTEAD_RELEASES")]
+    releases: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -87,6 +90,10 @@ impl Setup {
         }
         let mut config = Answers::gather(&given, discover::guess_domain().as_ref())?.into_config();
         (config.ipv4, config.ipv6) = (self.ipv4, self.ipv6);
+        // It may be a folder as well, in which nobody looks for news.
+        if let Some(releases) = self.releases.as_deref().filter(|it| it.starts_with("http")) {
+            config.releases = releases.trim_end_matches('/').to_owned();
+        }
         if let Some(directory) = &self.acme_directory {
             config.acme.directory.clone_from(directory);
             config.acme.ca_file.clone_from(&self.acme_ca);

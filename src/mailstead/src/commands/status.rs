@@ -4,6 +4,7 @@ use crate::output::say;
 use crate::{commands, converge, output};
 use anyhow::Context;
 use base::{BoxConfig, Paths};
+use checks::facts::{NameFailure, Rehearsal, Renewal, Told};
 use checks::{Ask, CheckResult, Mend, State};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -193,7 +194,30 @@ fn collect(paths: &Paths) -> anyhow::Result<()> {
             .map(|steps| steps.iter().map(|(_, step)| step.to_string()).collect())
             .map_err(|error| format!("{error:#}")),
     };
-    Ok(checks::facts::collect(paths, differences)?)
+    Ok(checks::facts::collect(paths, Told { differences, renewal: renewal(paths), rehearsal: Ok(rehearsal(paths)) })?)
+}
+
+fn rehearsal(paths: &Paths) -> Option<Rehearsal> {
+    let backup::Rehearsal { at, archive, outcome } = backup::last_rehearsal(paths)?;
+    let words = |it: backup::Contents| format!("{} accounts, {} files, {} MB", it.accounts, it.files, it.bytes >> 20);
+    Some(Rehearsal { at, archive, outcome: outcome.map(words) })
+}
+
+/// What the certs role keeps of the next renewal, which root alone can read beside it.
+fn renewal(paths: &Paths) -> Result<Renewal, String> {
+    let status = certs::status(paths, base::time::now_unix()).map_err(|error| error.to_string())?;
+    let failures = status.left_out.into_iter().map(|(name, failure)| NameFailure {
+        name,
+        count: failure.count,
+        why: failure.why,
+        again: failure.again,
+    });
+    Ok(Renewal {
+        at: status.renewal_at,
+        by_authority: status.window.is_some(),
+        last: status.last.map_or_else(|| "no run was noted yet".to_owned(), |last| last.words),
+        failures: failures.collect(),
+    })
 }
 
 impl Facts {

@@ -50,6 +50,10 @@ impl Session {
         };
         let passages: Vec<Passage> = envelope.recipients.iter().filter_map(Addressee::passage).collect();
         if passages.is_empty() {
+            // The owner's history is of mail, and this is none.
+            if self.is_round_trip(&envelope, &verdict, &message) {
+                return replies::STORED.with(&[&id]);
+            }
             self.house.history.arrived(arrival);
             if self.is_kept_report(&id, &envelope, &verdict, &message).await {
                 return replies::STORED.with(&[&id]);

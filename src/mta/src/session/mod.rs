@@ -12,6 +12,7 @@ mod login;
 mod outbound;
 pub mod replies;
 mod report;
+mod round_trip;
 mod stranger;
 mod told;
 

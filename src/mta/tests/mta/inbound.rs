@@ -224,3 +224,25 @@ async fn a_report_of_another_server_is_kept_and_not_delivered_and_what_is_none_r
     }
     assert!(told.contains("DMARC report: 12 messages authenticated, 3 not") && told.contains("show 7"), "{told}");
 }
+
+#[tokio::test]
+async fn the_checks_own_message_ends_here_and_only_while_it_is_waited_for() {
+    use wire::mta::{ExpectRoundTrip, RoundTrip};
+    let house = House::start().await;
+    let door = wire::Client::new(house.paths.clone());
+    let mut client = house.connect().await.hello().await;
+    let to = "mailstead-reports@example.org";
+    let message = "Mailstead-Round-Trip: t0ken\r\nSubject: round trip\r\n\r\nhi";
+    client.mail("joe@example.net", &[to], message).await;
+    assert_eq!(house.messages_for(to).len(), 1, "a stranger cannot have mail vanish");
+    assert_eq!(door.ask(&RoundTrip { token: "t0ken".into() }).await.unwrap(), None);
+
+    door.ask(&ExpectRoundTrip { token: "t0ken".into() }).await.unwrap();
+    let reply = client.mail("joe@example.net", &[to], message).await;
+    assert!(reply.starts_with("250 2.0.0"), "{reply}");
+    assert_eq!(house.messages_for(to).len(), 1, "it is kept by nobody");
+    let came = door.ask(&RoundTrip { token: "t0ken".into() }).await.unwrap().unwrap();
+    assert!(came.client.is_loopback() && came.judged.action == "accept", "{came:?}");
+    client.mail("joe@example.net", &[to], message).await;
+    assert_eq!(house.messages_for(to).len(), 2, "once");
+}

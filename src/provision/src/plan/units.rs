@@ -103,9 +103,10 @@ fn service(plan: &mut Plan, role: Role) -> Result<(), ProvisionError> {
 }
 
 /// Name, what it is for, when, random delay in seconds, the unit it starts (else its own service).
-const TIMERS: [(&str, &str, &str, u32, &str); 4] = [
+const TIMERS: [(&str, &str, &str, u32, &str); 5] = [
     ("checks", "status checks", "*:0/10", 60, ""),
     ("backup", "nightly backup", "*-*-* 02:30", 1800, ""),
+    ("backup-rehearsal", "weekly look into the newest backup", "Sun *-*-* 05:10", 1800, ""),
     // Looks often and does little: a name that failed, a key that is to be changed. When a certificate is renewed is the
     // authority's word, which spreads it over days; authorities ask that not all come at the full hour.
     ("certs", "certificate renewal", "*-*-* *:17", 1800, ""),
@@ -123,6 +124,14 @@ fn timers(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     let sign = context! { what => "zone signatures renewed when due",
     commands => ["/opt/mailstead/current/mailstead dns publish"] };
     plan.file(Stage::Files, &unit_file("mailstead-dns-sign.service"), render(templates::HANDOVER_SERVICE, sign)?);
+    // One that fails is told by its check, with the reason, and is no failed unit beside that.
+    let rehearsal = context! { what => "the newest backup opened and read",
+    commands => ["-/opt/mailstead/current/mailstead backup rehearse"] };
+    plan.file(
+        Stage::Files,
+        &unit_file("mailstead-backup-rehearsal.service"),
+        render(templates::HANDOVER_SERVICE, rehearsal)?,
+    );
     Ok(())
 }
 

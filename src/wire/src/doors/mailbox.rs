@@ -17,6 +17,9 @@ crate::door! { base::Role::Mailbox;
     RoomFor { account: Address, bytes: u64 } -> Room, from [Mta];
     /// Checks every invariant of an account's mail; with `mend` makes right what is wrong.
     Fsck { account: Address, mend: bool } -> Vec<Finding>, from [];
+    /// The same for the status checks, which mend nothing. Refused as busy for an account of more messages than are
+    /// looked at within a second or so.
+    Inspect { account: Address } -> Vec<Finding>, from [Checks];
     /// The removed messages that can still be brought back, the latest removed first, 1,000 at most.
     Removed { account: Address } -> Vec<RemovedMessage>, from [];
     /// Brings removed messages back into their folders: all, or those of a folder, or those removed since a time (in

@@ -13,6 +13,12 @@ crate::door! { base::Role::Mta;
     SendAs { account: Address, to: Vec<Address>, what: Automatic } -> (), from [Mailbox];
     /// Tries a relay: connects, speaks TLS, logs in, and leaves. A refusal says in a sentence what does not work.
     TestRelay { relay: Relay } -> (), from [];
+    /// A message with this token is about to come as a stranger's would, and is to be noted and kept by nobody. See
+    /// `ROUND_TRIP_FIELD`.
+    ExpectRoundTrip { token: String } -> (), from [Checks];
+    /// What became of a message that the status checks sent to the box as a stranger would, by its token; `None` when
+    /// none came.
+    RoundTrip { token: String } -> Option<Came>, from [Checks];
     /// What waits for delivery, oldest first, no more than 1,000 entries.
     Queue {} -> Vec<Waiting>, from [Checks];
     /// What each account has sent in the last day, and which are braked, by address.
@@ -39,6 +45,21 @@ crate::door! { base::Role::Mta;
     Volume {} -> Vec<ProviderVolume>, from [Checks];
     /// Makes consistent copies of the queue's databases beside them. The history is left out: it is large, and no loss.
     TakeSnapshot {} -> (), from [Backup];
+}
+
+/// The header field by which a message says that it is a round trip of the box's own checks. One
+/// whose token is waited for and that is for the reports' address alone is judged like any mail, noted, and kept by
+/// nobody.
+pub const ROUND_TRIP_FIELD: &str = "Mailstead-Round-Trip";
+
+/// How a round trip's message came in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Came {
+    /// From where, as the MTA saw it.
+    pub client: IpAddr,
+    /// `TLSv1.3 with …`.
+    pub tls: Option<String>,
+    pub judged: Judged,
 }
 
 /// What went to one large provider.

@@ -9,7 +9,7 @@ from .shell import wait_for
 
 
 def _nginx(check, change, seen, **how):
-    return Proof(check, f"sed -i '{change}' /etc/nginx/nginx.conf && systemctl reload nginx", seen, "notice", also=("as-planned",),
+    return Proof(check, f"sed -i '{change}' /etc/nginx/nginx.conf && systemctl reload nginx", seen, "warning", also=("as-planned",),
                  **how or {"mend": True})  # fmt: skip
 
 
@@ -79,14 +79,14 @@ ON_DISK = [
 
 def _a_newer_release(place):
     newer = higher(version())
-    place.world.releases.run("bash", "-c", f"cd /srv/www/releases; cp latest /run/latest.kept; echo {newer} > latest; mkdir -p {newer}; "
+    place.world.host("releases").run("bash", "-c", f"cd /srv/www/releases; cp latest /run/latest.kept; echo {newer} > latest; mkdir -p {newer}; "
                              f"echo 'Mail is faster.' > {newer}/changes")  # fmt: skip
 
 
 def _upgrade(place, result):
     """The line is the one of the README; that it upgrades is what test_upgrade_and_repeat.py shows."""
     assert "Mail is faster." in result["remedy"] and "curl -fsSL https://mailstead.org/install.sh | sudo bash" in result["remedy"], result
-    place.world.releases.run("bash", "-c", f"cd /srv/www/releases; mv /run/latest.kept latest; rm -r {higher(version())}")
+    place.world.host("releases").run("bash", "-c", f"cd /srv/www/releases; mv /run/latest.kept latest; rm -r {higher(version())}")
 
 
 def _remove_the_setting(place, result):

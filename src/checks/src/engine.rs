@@ -13,14 +13,14 @@ use wire::status::{CheckResult, State};
 /// A probe that is ready to run.
 pub type Job = Pin<Box<dyn Future<Output = Finding> + Send>>;
 
-/// Runs all jobs at once, each no longer than `limit`. `tell` hears of each result as it comes; they are returned in the
-/// order of the texts.
+/// Runs all jobs at once, each no longer than `limit`. `tell` hears of each result as it comes, and may add what is known of
+/// earlier runs; they are returned in the order of the texts.
 pub async fn run_all(
     jobs: Vec<(CheckText, Job)>,
     limit: Duration,
     known: &Known,
     now: u64,
-    tell: &mut (dyn FnMut(&CheckResult) + Send),
+    tell: &mut (dyn FnMut(&mut CheckResult) + Send),
 ) -> Vec<CheckResult> {
     let mut running = JoinSet::new();
     let mut places = HashMap::new();
@@ -46,8 +46,8 @@ pub async fn run_all(
                 Finding::unknown("the check itself failed; its fault is in the log of mailstead-checks", "a result")
             }
         };
-        let found = result(text, finding, known, now);
-        tell(&found);
+        let mut found = result(text, finding, known, now);
+        tell(&mut found);
         *slot = Some(found);
     }
     results.into_iter().flatten().collect()
@@ -79,6 +79,7 @@ pub fn result(text: &CheckText, finding: Finding, known: &Known, now: u64) -> Ch
         remedy,
         since: now,
         checked: now,
+        flaps: None,
     }
 }
 
@@ -103,13 +104,10 @@ fn bounded(text: String) -> String {
     out
 }
 
-/// Takes over from the last run since when each check is in its state.
-pub fn carry_over(results: &mut [CheckResult], previous: &[CheckResult]) {
-    let before: HashMap<&str, &CheckResult> = previous.iter().map(|result| (result.id.as_str(), result)).collect();
-    for result in results {
-        if let Some(old) = before.get(result.id.as_str()).filter(|old| old.state == result.state) {
-            result.since = old.since.min(result.since);
-        }
+/// Takes over from the last run since when the check is in its state.
+pub fn carry_over(result: &mut CheckResult, previous: &[CheckResult]) {
+    if let Some(old) = previous.iter().find(|old| old.id == result.id && old.state == result.state) {
+        result.since = old.since.min(result.since);
     }
 }
 
@@ -143,7 +141,7 @@ mod tests {
         let jobs = texts().into_iter().zip(jobs).collect();
         let started = std::time::Instant::now();
         let mut told = Vec::new();
-        let mut tell = |result: &CheckResult| told.push(result.id.clone());
+        let mut tell = |result: &mut CheckResult| told.push(result.id.clone());
         let results = run_all(jobs, Duration::from_millis(200), &Known::default(), 7, &mut tell).await;
         assert_eq!(told.len(), 4);
         let place = |id: &str| told.iter().position(|told| told == id).unwrap();
@@ -169,12 +167,12 @@ mod tests {
         let text = &texts()[0];
         let at = |finding, now| result(text, finding, &Known::default(), now);
         let old = [at(Finding::good("a", "a"), 10)];
-        let mut same = [at(Finding::good("b", "a"), 20)];
+        let mut same = at(Finding::good("b", "a"), 20);
         carry_over(&mut same, &old);
-        assert_eq!((same[0].since, same[0].checked), (10, 20));
-        let mut changed = [at(Finding::skipped("b"), 20)];
+        assert_eq!((same.since, same.checked), (10, 20));
+        let mut changed = at(Finding::skipped("b"), 20);
         carry_over(&mut changed, &old);
-        assert_eq!(changed[0].since, 20);
+        assert_eq!(changed.since, 20);
     }
 
     #[test]

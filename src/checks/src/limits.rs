@@ -27,8 +27,13 @@ pub const MAIL_HOUR: i8 = 7;
 /// Longest time for one of root's commands (`nft`, `sshd -T`, `apt-get -s`).
 pub const COMMAND_SECONDS: u32 = 20;
 
-/// How long a check has to be in its state until others are told of it at once: two runs of the timer, and a little.
+/// How long a check has to be in its state until others are told of it: two runs of the timer, and a little.
 pub const STEADY_FOR: Duration = Duration::from_secs(15 * 60);
+/// A check whose state changed so often within so long flaps: there and back twice, more than mending something takes.
+pub const FLAPS_FROM: usize = 4;
+pub const FLAPS_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// How long after its time the change mail waits for what is not at rest yet. Four times as long as coming to rest takes.
+pub const MAIL_WAITS: u64 = 3600;
 /// How long a web address may take to hear of news.
 pub const PUSHED_WITHIN: Duration = Duration::from_secs(20);
 /// How long an MTA-STS policy may take. Senders are told to give up after a minute (RFC 8461 §3.3); the page is not.

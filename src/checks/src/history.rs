@@ -130,6 +130,7 @@ pub mod tests {
             since: at,
             checked: at,
             flaps: None,
+            took_ms: 0,
         }
     }
 

@@ -189,7 +189,7 @@ async fn look(
             None => jobs.push(job(&world, text)),
         }
     }
-    let mut results = engine::run_all(jobs, limits::PROBE_WITHIN, &known, world.now, tell).await;
+    let mut results = engine::run_all(jobs, &known, world.now, tell).await;
     for (place, old) in kept {
         results.insert(place.min(results.len()), old);
     }

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-/// Longest time for one probe. Slow name servers need some seconds; nobody waits longer at `mailstead status`.
-pub const PROBE_WITHIN: Duration = Duration::from_secs(12);
+/// Longest time for one probe whose text names none. Slow name servers need some seconds; all probes run at once, so nobody
+/// waits longer at `mailstead status`.
+pub const PROBE_WITHIN: Duration = Duration::from_secs(9);
+/// How long a role may take to answer at its door: less than its probe, which then says that it does not.
+pub const ROLE_WITHIN: Duration = Duration::from_secs(7);
+/// Questions to others that one probe has under way at once.
+pub const AT_ONCE: usize = 16;
 /// Longest wait for a connection to be made, on the box or to a stranger.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 /// Longest wait for one line or page. Our own port 25 may greet late on purpose.

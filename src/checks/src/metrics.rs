@@ -37,6 +37,12 @@ fn text(results: &[CheckResult], took: Duration) -> String {
             let _ = writeln!(text, "{name}{{check=\"{check}\",group=\"{group}\"}} {}", value(result));
         }
     }
+    head(&mut text, "mailstead_check_duration_seconds", "How long looking took.");
+    for result in results {
+        let (check, group) = (escaped(&result.id), escaped(&result.group));
+        let took = Duration::from_millis(result.took_ms).as_secs_f64();
+        let _ = writeln!(text, "mailstead_check_duration_seconds{{check=\"{check}\",group=\"{group}\"}} {took}");
+    }
     head(&mut text, "mailstead_checks", "How many checks are in a state.");
     for state in State::WORST_FIRST {
         let count = results.iter().filter(|result| result.state == state).count();
@@ -66,13 +72,15 @@ mod tests {
     #[test]
     fn the_figures_are_what_prometheus_reads() {
         let odd = CheckResult { group: "a \"b\" \\\nc".into(), ..result("mx", State::Ok, 9) };
-        let text = text(&[result("spf", State::Failed, 7), odd], Duration::from_millis(1500));
+        let slow = CheckResult { took_ms: 1250, ..result("spf", State::Failed, 7) };
+        let text = text(&[slow, odd], Duration::from_millis(1500));
         for line in [
             "# TYPE mailstead_check_state gauge",
             "mailstead_check_state{check=\"spf\",group=\"Mail\"} 5",
             "mailstead_check_state{check=\"mx\",group=\"a \\\"b\\\" \\\\\\nc\"} 0",
             "mailstead_check_since_timestamp_seconds{check=\"spf\",group=\"Mail\"} 7",
             "mailstead_check_recent_changes{check=\"spf\",group=\"Mail\"} 0",
+            "mailstead_check_duration_seconds{check=\"spf\",group=\"Mail\"} 1.25",
             "mailstead_checks{state=\"failed\"} 1",
             "mailstead_checks{state=\"warning\"} 0",
             "mailstead_checks_run_timestamp_seconds 9",

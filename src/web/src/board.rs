@@ -119,7 +119,8 @@ impl Source {
             let passed = now.duration_since(asked).unwrap_or_default();
             return Ok(Asking::Wait(LOOK_AGAIN_AFTER.saturating_sub(passed)));
         }
-        std::fs::write(&self.mark, "")?;
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        std::fs::write(&self.mark, format!("{}\n", since.as_secs()))?;
         Ok(Asking::Granted)
     }
 }
@@ -185,6 +186,7 @@ mod tests {
             since: checked,
             checked,
             flaps: None,
+            took_ms: 0,
         }
     }
 

@@ -271,6 +271,7 @@ mod tests {
             since: 1000,
             checked: 5000,
             flaps: None,
+            took_ms: 0,
         }
     }
 

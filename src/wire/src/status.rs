@@ -90,6 +90,9 @@ pub struct CheckResult {
     /// Set while the check goes to and fro: it is told of once, and again when it has come to rest.
     #[serde(default)]
     pub flaps: Option<Flaps>,
+    /// How long looking took, in milliseconds.
+    #[serde(default)]
+    pub took_ms: u64,
 }
 
 impl CheckResult {

@@ -2,7 +2,7 @@
 
 use crate::finding::{Finding, Problem};
 use crate::limits::{FETCHED_WITHIN, MAX_POLICY};
-use crate::world::World;
+use crate::world::{World, each};
 use base::Domain;
 use std::net::SocketAddr;
 
@@ -14,8 +14,9 @@ pub async fn mta_sts(world: &World) -> Finding {
         Err(why) => return Finding::unknown(why, WANTED),
     };
     let mut problems = Vec::new();
-    for domain in &domains {
-        let wrong = match fetch(world, domain).await {
+    let fetched = each(domains.iter().map(|domain| fetch(world, domain)).collect()).await;
+    for (domain, fetched) in domains.iter().zip(fetched) {
+        let wrong = match fetched {
             Ok(policy) => judge_policy(&policy, world.hostname()),
             Err(trouble) => Err(trouble),
         };

@@ -103,8 +103,10 @@ def in_box(owner, name, runs=RUNS):
 
 def whole_host(owner):
     found = in_box(owner, "a whole host")
-    owner.box.run("systemctl", "stop", "unbound.service")
-    # Refused at once; one that is silent is the firewall's work here.
-    owner.box.run("nft", "add table inet bench; add chain inet bench out { type filter hook output priority 0; }; "
-                  "add rule inet bench out udp dport 53 drop; add rule inet bench out tcp dport 53 drop")
-    return found + in_box(owner, "a whole host that gets no answer from any name server", 1)
+    # Who asks is not refused, and hears nothing; the box's own resolver and name server are there.
+    owner.box.run("nft", "add table inet bench; add chain inet bench in { type filter hook input priority -10; }; "
+                  "add rule inet bench in iifname != lo udp sport 53 drop; add rule inet bench in iifname != lo tcp sport 53 drop")
+    owner.box.run("systemctl", "restart", "unbound.service")
+    found += in_box(owner, "a whole host that gets no answer from any name server", 1)
+    owner.box.run("systemctl", "kill", "--signal=STOP", "nsd.service", "unbound.service")
+    return found + in_box(owner, "a whole host whose own resolver and name server hang", 1)

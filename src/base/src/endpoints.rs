@@ -5,7 +5,8 @@ use crate::config::BoxConfig;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-/// Where the figures for Prometheus are. Neither its list of exporters nor IANA's of services has this port.
+/// Where the figures for Prometheus are: outside of the range that it gives to exporters (9100 to 9999), and below the ports
+/// that the kernel hands out itself.
 const METRICS_PORT: u16 = 19_725;
 
 /// Every socket address that a role binds or asks. Derived from `box.yaml` alone.

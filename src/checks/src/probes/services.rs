@@ -5,7 +5,7 @@ use crate::limits::ROLE_WITHIN;
 use crate::names;
 use crate::talk::Talk;
 use crate::world::{World, each};
-use base::{HostFacts, Role};
+use base::{Domain, HostFacts, Role};
 use std::net::SocketAddr;
 use tokio::net::UnixStream;
 use wire::{directory, dns, mailbox, mta};
@@ -107,6 +107,26 @@ fn authoritative(world: &World) -> Vec<SocketAddr> {
     world.host.bind.iter().map(|address| SocketAddr::new(*address, world.endpoints.dns.port)).collect()
 }
 
+/// What is wrong with the zones at one of its addresses.
+async fn at_server(server: SocketAddr, zones: &[Domain]) -> Vec<Problem> {
+    // One that takes no connection does not run: waiting for an answer to every zone would take longer than a probe may.
+    if let Err(trouble) = Talk::connect(server).await {
+        let subject = format!("TCP to {}", server.ip());
+        return vec![Problem::new(subject, trouble, "a connection; long answers need it")];
+    }
+    let mut problems = Vec::new();
+    let answers = each(zones.iter().map(|zone| names::ask(server, zone.as_str(), "SOA", false)).collect()).await;
+    for (zone, answer) in zones.iter().zip(answers) {
+        let wrong = match answer {
+            Ok(answer) if answer.authoritative && !answer.values.is_empty() => continue,
+            Ok(_) => "it does not know the zone".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        problems.push(Problem::new(format!("{zone} at {}", server.ip()), wrong, "an authoritative answer"));
+    }
+    problems
+}
+
 pub async fn name_server(world: &World) -> Finding {
     let zones = match world.zones().await {
         Ok(zones) => zones,
@@ -115,24 +135,12 @@ pub async fn name_server(world: &World) -> Finding {
     if world.is_demo() && tokio::net::TcpStream::connect(world.endpoints.dns.local()).await.is_err() {
         return Finding::skipped("NSD does not run in this demo");
     }
-    let mut problems = Vec::new();
-    for server in authoritative(world) {
-        // One that takes no connection does not run: waiting for an answer to every zone would take longer than a probe may.
-        if let Err(trouble) = Talk::connect(server).await {
-            let subject = format!("TCP to {}", server.ip());
-            problems.push(Problem::new(subject, trouble, "a connection; long answers need it"));
-            continue;
-        }
-        let answers = each(zones.iter().map(|zone| names::ask(server, zone.as_str(), "SOA", false)).collect()).await;
-        for (zone, answer) in zones.iter().zip(answers) {
-            let wrong = match answer {
-                Ok(answer) if answer.authoritative && !answer.values.is_empty() => continue,
-                Ok(_) => "it does not know the zone".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            problems.push(Problem::new(format!("{zone} at {}", server.ip()), wrong, "an authoritative answer"));
-        }
-    }
+    let servers = authoritative(world);
+    let problems: Vec<Problem> = each(servers.into_iter().map(|server| at_server(server, &zones)).collect())
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
     Finding::judge(
         problems,
         format!("zones that NSD answers for: {}", zones.len()),

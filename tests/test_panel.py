@@ -8,9 +8,12 @@ import os
 import re
 import signal
 import socket
+import time
 import urllib.parse
+import urllib.request
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 
 class Browser:
@@ -98,6 +101,67 @@ def test_a_form_from_elsewhere_is_not_accepted(box, browser):
 def test_what_is_written_into_the_form_comes_back_as_text(browser):
     _, _, page = browser.log_in("x", '"><script>alert(1)</script>@x')
     assert "<script" not in page and html.escape("<script>") in page
+
+
+class Stream:
+    """The events of an open status page, and when each came."""
+
+    def __init__(self, browser, path="/admin/events"):
+        host, port = browser.box.at("https")
+        self.link = browser.box.trust().wrap_socket(socket.create_connection((host, port), timeout=40), server_hostname=browser.box.hostname)
+        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        self.link.sendall(f"GET {path} HTTP/1.0\r\nHost: {browser.box.hostname}\r\nCookie: {cookies}\r\n\r\n".encode())  # so not in chunks
+        self.lines = self.link.makefile("rb")
+        self.head = "".join(iter(lambda: self.lines.readline().decode(), "\r\n"))
+
+    def __iter__(self):
+        for line in self.lines:
+            if line.startswith(b"data:"):
+                yield json.loads(line[5:])
+
+
+def test_the_box_looks_again_when_asked_and_the_open_page_is_told_as_it_goes(own_box):
+    browser = Browser(own_box)
+    browser.log_in(own_box.password)
+    page = browser.ask("GET", "/admin")[2]
+    assert "The checks have not run yet" in page
+    known = {check["id"] for check in own_box.json("status", "--list")}
+    stream = Stream(browser)
+    assert " 200 " in stream.head and "text/event-stream" in stream.head and "script-src" not in stream.head, stream.head
+    events = iter(stream)
+    assert not next(events)["running"]
+    slow = own_box.children()["mailbox"]
+    os.kill(slow, signal.SIGSTOP)  # it is there and does not answer
+    assert browser.ask("POST", "/admin/look", {"token": "wrong"})[0] == 403
+    assert browser.ask("POST", "/admin/look", {"token": token_of(page)})[0] == 303
+    before, seen, began = set(), set(), time.monotonic()
+    for event in events:
+        seen |= {row["id"] for row in event["rows"]}
+        if "service-mailbox" not in seen:
+            before |= seen
+        if seen == known and not event["running"]:
+            break
+    took = time.monotonic() - began
+    os.kill(slow, signal.SIGCONT)
+    assert len(before) > len(known) / 2, "one that answers late keeps the others back"
+    assert took < 12, f"one that never answers held the run up for {took:.1f} s"
+    page = browser.ask("GET", "/admin")[2]
+    assert all(f'data-check="{check}"' in page for check in known)
+    status, headers, _ = browser.ask("POST", "/admin/look", {"token": token_of(page)})
+    assert status == 429 and int(headers["Retry-After"]) > 0
+    assert not list((own_box.folder / "var/lib/mailstead/checks").glob("run*")), "the run leaves only its results"
+    # Whoever is not logged in is told nothing.
+    assert " 401 " in Stream(Browser(own_box)).head
+
+    with urllib.request.urlopen("http://{}:{}/metrics".format(*own_box.at("metrics")), timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4"), answer.headers
+        families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+    states = {sample.labels["check"]: sample.value for sample in families["mailstead_check_state"].samples}
+    assert set(states) == known and states["service-web"] == 0
+    assert all(family.type == "gauge" and family.documentation for family in families.values())
+    assert abs(families["mailstead_checks_run_timestamp_seconds"].samples[0].value - time.time()) < 60
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen("http://{}:{}/admin".format(*own_box.at("metrics")), timeout=10)
 
 
 def test_guessing_is_slowed_down(own_box):

@@ -66,6 +66,18 @@ def test_a_run_by_the_timers_unit_is_kept_and_what_changed_is_noted(place):
     assert (change["id"], change["from"], change["to"]) == ("unit-package-lists", "warning", "ok")
 
 
+def test_the_panels_wish_starts_a_run_and_prometheus_reads_the_figures_on_this_machine_alone(place):
+    last = "stat -c %Y.%i /var/lib/mailstead/checks/results.json"
+    before = place.box.run(last).out
+    place.box.run("runuser -u ms-web -- touch /var/lib/mailstead/web/look-again")
+    place.box.run(f"for i in $(seq 100); do [ \"$({last})\" != '{before.strip()}' ] && exit 0; sleep 0.3; done; exit 1")
+    figures = place.box.run("curl -sS --fail http://127.0.0.1:19725/metrics").out
+    assert 'mailstead_check_state{check="service-web",group="Services"} 0' in figures, figures
+    listening = place.box.run("ss -Hltn").out
+    mine = {line.split()[3] for line in listening.splitlines() if ":19725" in line}
+    assert mine and mine <= {"127.0.0.1:19725", "[::1]:19725"}, listening
+
+
 @pytest.mark.parametrize("proof", ALL, ids=lambda proof: proof.check)
 def test_the_check_sees_the_fault_and_passes_once_its_remedy_is_followed(places, proof):
     whole, kept = places

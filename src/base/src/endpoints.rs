@@ -5,6 +5,10 @@ use crate::config::BoxConfig;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
+/// Where the figures for Prometheus are: outside of the range that it gives to exporters (9100 to 9999), and below the ports
+/// that the kernel hands out itself.
+const METRICS_PORT: u16 = 19_725;
+
 /// Every socket address that a role binds or asks. Derived from `box.yaml` alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
@@ -18,6 +22,8 @@ pub struct Endpoints {
     pub https: Listen,
     /// The authoritative name server.
     pub dns: Listen,
+    /// The figures for Prometheus.
+    pub metrics: Listen,
     /// The validating resolver that every role asks.
     pub resolver: SocketAddr,
     /// The port on which other people's mail servers listen: 25, but for demos and tests.
@@ -69,6 +75,7 @@ impl Endpoints {
             http: listen(80, 6),
             https: listen(443, 7),
             dns: listen(53, 8),
+            metrics: Listen { loopback_only: true, ..listen(METRICS_PORT, 9) },
             resolver: demo.and_then(|demo| demo.resolver).unwrap_or(own_resolver),
             remote_smtp_port: demo.map_or(25, |demo| demo.remote_smtp_port),
         }

@@ -147,6 +147,11 @@ impl Paths {
         self.state().join("web")
     }
 
+    /// What the panel writes to have the checks run: a mark that systemd watches.
+    pub fn look_again(&self) -> PathBuf {
+        self.web().join("look-again")
+    }
+
     /// The journal of applied steps.
     pub fn journal(&self) -> PathBuf {
         self.state().join("journal")

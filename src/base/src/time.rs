@@ -38,6 +38,17 @@ pub fn rfc3339(unix_seconds: u64) -> String {
     format("%Y-%m-%dT%H:%M:%SZ", unix_seconds)
 }
 
+/// How long it is between two times, in words: `3 hours`.
+pub fn ago(then: u64, now: u64) -> String {
+    let plural = |number: u64, unit: &str| format!("{number} {unit}{}", if number == 1 { "" } else { "s" });
+    match now.saturating_sub(then) {
+        0..60 => "less than a minute".to_owned(),
+        seconds @ 60..3600 => plural(seconds / 60, "minute"),
+        seconds @ 3600..172_800 => plural(seconds / 3600, "hour"),
+        seconds => plural(seconds / 86_400, "day"),
+    }
+}
+
 fn format(pattern: &str, unix_seconds: u64) -> String {
     let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
     let stamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
@@ -47,6 +58,12 @@ fn format(pattern: &str, unix_seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_ago_is_told_in_the_unit_that_fits() {
+        let told = [(1000, 1059), (1000, 1060), (0, 7200), (0, 172_800), (9, 5)].map(|(then, now)| ago(then, now));
+        assert_eq!(told, ["less than a minute", "1 minute", "2 hours", "2 days", "less than a minute"]);
+    }
 
     #[test]
     fn dates_are_written_as_rfc_5322_wants_them() {

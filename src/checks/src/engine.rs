@@ -6,28 +6,32 @@ use crate::text::{CheckText, Known, Mend, Severity};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use wire::status::{CheckResult, State};
 
 /// A probe that is ready to run.
 pub type Job = Pin<Box<dyn Future<Output = Finding> + Send>>;
 
-/// Runs all jobs at once, each no longer than `limit`. `tell` hears of each result as it comes; they are returned in the
-/// order of the texts.
+/// Runs all jobs at once, each no longer than its text allows. `tell` hears of each result as it comes, and may add what is known of
+/// earlier runs; they are returned in the order of the texts.
 pub async fn run_all(
     jobs: Vec<(CheckText, Job)>,
-    limit: Duration,
     known: &Known,
     now: u64,
-    tell: &mut (dyn FnMut(&CheckResult) + Send),
+    tell: &mut (dyn FnMut(&mut CheckResult) + Send),
 ) -> Vec<CheckResult> {
     let mut running = JoinSet::new();
     let mut places = HashMap::new();
     let mut texts = Vec::with_capacity(jobs.len());
     for (place, (text, job)) in jobs.into_iter().enumerate() {
+        let limit = text.within();
         texts.push(text);
-        places.insert(running.spawn(tokio::time::timeout(limit, job)).id(), place);
+        let timed = async move {
+            let began = Instant::now();
+            (tokio::time::timeout(limit, job).await, began.elapsed())
+        };
+        places.insert(running.spawn(timed).id(), place);
     }
     let mut results: Vec<Option<CheckResult>> = texts.iter().map(|_| None).collect();
     while let Some(ended) = running.join_next_with_id().await {
@@ -36,18 +40,21 @@ pub async fn run_all(
         else {
             continue;
         };
-        let finding = match ended {
-            Ok((_, Ok(finding))) => finding,
-            Ok((_, Err(_))) => {
-                Finding::unknown(format!("no result within {} seconds", limit.as_secs()), "an answer in time")
+        let (finding, took) = match ended {
+            Ok((_, (Ok(finding), took))) => (finding, took),
+            Ok((_, (Err(_), took))) => {
+                let why = format!("no result within {} seconds", text.within_seconds);
+                (Finding::unknown(why, "an answer in time"), took)
             }
             Err(error) => {
                 tracing::error!("the check {} failed itself: {error}", text.id);
-                Finding::unknown("the check itself failed; its fault is in the log of mailstead-checks", "a result")
+                let why = "the check itself failed; its fault is in the log of mailstead-checks";
+                (Finding::unknown(why, "a result"), Duration::ZERO)
             }
         };
-        let found = result(text, finding, known, now);
-        tell(&found);
+        let mut found = result(text, finding, known, now);
+        found.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tell(&mut found);
         *slot = Some(found);
     }
     results.into_iter().flatten().collect()
@@ -79,6 +86,8 @@ pub fn result(text: &CheckText, finding: Finding, known: &Known, now: u64) -> Ch
         remedy,
         since: now,
         checked: now,
+        flaps: None,
+        took_ms: 0,
     }
 }
 
@@ -103,13 +112,10 @@ fn bounded(text: String) -> String {
     out
 }
 
-/// Takes over from the last run since when each check is in its state.
-pub fn carry_over(results: &mut [CheckResult], previous: &[CheckResult]) {
-    let before: HashMap<&str, &CheckResult> = previous.iter().map(|result| (result.id.as_str(), result)).collect();
-    for result in results {
-        if let Some(old) = before.get(result.id.as_str()).filter(|old| old.state == result.state) {
-            result.since = old.since.min(result.since);
-        }
+/// Takes over from the last run since when the check is in its state.
+pub fn carry_over(result: &mut CheckResult, previous: &[CheckResult]) {
+    if let Some(old) = previous.iter().find(|old| old.id == result.id && old.state == result.state) {
+        result.since = old.since.min(result.since);
     }
 }
 
@@ -125,7 +131,8 @@ mod tests {
     use crate::text;
 
     fn texts() -> Vec<CheckText> {
-        text::all().unwrap().into_iter().take(4).collect()
+        let few = text::all().unwrap().into_iter().take(4);
+        few.map(|text| CheckText { within_seconds: 1, ..text }).collect()
     }
 
     #[tokio::test]
@@ -143,12 +150,13 @@ mod tests {
         let jobs = texts().into_iter().zip(jobs).collect();
         let started = std::time::Instant::now();
         let mut told = Vec::new();
-        let mut tell = |result: &CheckResult| told.push(result.id.clone());
-        let results = run_all(jobs, Duration::from_millis(200), &Known::default(), 7, &mut tell).await;
+        let mut tell = |result: &mut CheckResult| told.push(result.id.clone());
+        let results = run_all(jobs, &Known::default(), 7, &mut tell).await;
         assert_eq!(told.len(), 4);
         let place = |id: &str| told.iter().position(|told| told == id).unwrap();
         assert!(place(&results[0].id) < place(&results[1].id), "the one that hangs is told last");
         assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(results[1].seen.contains("within 1 seconds") && (1000..1900).contains(&results[1].took_ms));
         let states: Vec<State> = results.iter().map(|result| result.state).collect();
         assert_eq!(states, [State::Ok, State::Unknown, State::Unknown, State::Skipped]);
         assert!(results[1].seen.contains("no result within"));
@@ -169,12 +177,12 @@ mod tests {
         let text = &texts()[0];
         let at = |finding, now| result(text, finding, &Known::default(), now);
         let old = [at(Finding::good("a", "a"), 10)];
-        let mut same = [at(Finding::good("b", "a"), 20)];
+        let mut same = at(Finding::good("b", "a"), 20);
         carry_over(&mut same, &old);
-        assert_eq!((same[0].since, same[0].checked), (10, 20));
-        let mut changed = [at(Finding::skipped("b"), 20)];
+        assert_eq!((same.since, same.checked), (10, 20));
+        let mut changed = at(Finding::skipped("b"), 20);
         carry_over(&mut changed, &old);
-        assert_eq!(changed[0].since, 20);
+        assert_eq!(changed.since, 20);
     }
 
     #[test]

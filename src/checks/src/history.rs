@@ -4,6 +4,7 @@ use crate::ChecksError;
 use crate::limits::{HISTORY_DAYS, MAX_CHANGES};
 use base::Paths;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use wire::status::{CheckResult, State};
 
@@ -88,9 +89,27 @@ fn note_changes(paths: &Paths, changes: &[Change]) -> Result<(), ChecksError> {
     let old = newest.saturating_sub(HISTORY_DAYS * 86_400);
     lines.retain(|line| serde_json::from_str::<Change>(line).is_ok_and(|change| change.time >= old));
     lines.extend(changes.iter().filter_map(|change| serde_json::to_string(change).ok()));
-    let surplus = lines.len().saturating_sub(MAX_CHANGES);
-    let text = lines.split_off(surplus).join("\n") + "\n";
+    let text = bounded(lines, MAX_CHANGES).join("\n") + "\n";
     base::durable::write(&path, text.as_bytes(), 0o644).map_err(ChecksError::write(path))
+}
+
+/// No more lines than `most`, in their order: what goes first is the oldest line of the check that has the most, so that one
+/// that goes to and fro leaves the history of all others whole.
+fn bounded(mut lines: Vec<String>, most: usize) -> Vec<String> {
+    let id = |line: &String| serde_json::from_str::<Change>(line).map(|change| change.id).unwrap_or_default();
+    let ids: Vec<String> = lines.iter().map(id).collect();
+    let mut places: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+    ids.iter().enumerate().for_each(|(place, id)| places.entry(id).or_default().push_back(place));
+    let mut goes = vec![false; lines.len()];
+    for _ in most..lines.len() {
+        let oldest = places.values_mut().max_by_key(|places| places.len()).and_then(VecDeque::pop_front);
+        if let Some(goes) = oldest.and_then(|place| goes.get_mut(place)) {
+            *goes = true;
+        }
+    }
+    let mut goes = goes.into_iter();
+    lines.retain(|_| !goes.next().unwrap_or_default());
+    lines
 }
 
 #[cfg(test)]
@@ -110,6 +129,8 @@ pub mod tests {
             mend: None,
             since: at,
             checked: at,
+            flaps: None,
+            took_ms: 0,
         }
     }
 
@@ -144,7 +165,9 @@ pub mod tests {
         }
         let text = std::fs::read_to_string(paths.checks().join("changes.jsonl")).unwrap();
         assert_eq!(text.lines().count(), MAX_CHANGES);
-        assert!(!text.contains("\"c\""), "the first lines are gone and c never changed");
+        assert_eq!(text.matches("\"c\"").count(), 1, "what changed seldom outlasts what goes to and fro");
+        let times: Vec<u64> = past(&paths).unwrap().iter().map(|change| change.time).collect();
+        assert!(times.is_sorted() && times.last() == Some(&(MAX_CHANGES as u64 / 2 + 19)));
         assert_eq!(latest(&paths).unwrap().unwrap().len(), 3);
     }
 }

@@ -1,7 +1,8 @@
 //! The status checks: what is right, what is wrong, why it matters and exactly what to do.
 //!
-//! `checks/*.yaml` holds the texts, [`probes`] look, [`engine`] runs them side by side, [`history`] remembers, and
-//! [`mail`] tells the owner once a day what changed. This room knows the other roles by their doors alone.
+//! `checks/*.yaml` holds the texts, [`probes`] look, [`engine`] runs them side by side, [`running`] shows what they find as
+//! it comes, [`history`] remembers, [`steady`] decides what is news, and [`mail`] and [`push`] tell it. This room knows the
+//! other roles by their doors alone.
 
 mod engine;
 mod error;
@@ -11,9 +12,12 @@ mod growth;
 mod history;
 mod limits;
 mod mail;
+mod metrics;
 mod probes;
 mod push;
 mod render;
+mod running;
+mod steady;
 mod talk;
 mod text;
 mod tls;
@@ -30,20 +34,27 @@ use base::{BoxConfig, DnsMode, Paths};
 use engine::Job;
 use finding::{Finding, Problem};
 use lookup as names;
+use running::Running;
 use std::sync::Arc;
+use std::time::Instant;
 use text::{CheckText, Known};
 use world::World;
 
 /// One run, as the timer starts it: looks at everything, writes the results and what changed, and mails the owner when
 /// it is time. A mail that cannot be sent now is sent by a later run.
 pub async fn run(paths: Paths) -> Result<(), ChecksError> {
-    let results = check(paths.clone(), Ask::default(), &mut |_| ()).await?;
+    let (began, now) = (Instant::now(), base::time::now_unix());
+    let mut running = Running::begin(&paths, text::all()?.len(), now);
+    let results = check(paths.clone(), Ask::default(), &mut |result| running.tell(result)).await?;
     history::keep(&paths, &results)?;
+    // Now that all of it stands in the results.
+    drop(running);
+    metrics::write(&paths, &results, began.elapsed())?;
     growth::note(&paths, base::time::now_unix())?;
     let worst = results.iter().map(|result| result.state).max().unwrap_or(State::Ok);
     tracing::info!("{} checks done; the worst is {}", results.len(), worst.name());
     if let Ok(config) = BoxConfig::load(&paths) {
-        mail::tell_owner(&paths, &config, &results).await?;
+        mail::tell_everybody(&paths, &config, &results).await?;
         push::tell(&paths, &config, &results, base::time::now_unix()).await?;
     }
     Ok(())
@@ -104,7 +115,7 @@ pub async fn check(
     ask: Ask,
     tell: &mut (dyn FnMut(&CheckResult) + Send),
 ) -> Result<Vec<CheckResult>, ChecksError> {
-    let previous = history::latest(&paths).ok().flatten().unwrap_or_default();
+    let earlier = Earlier::load(&paths);
     let mut texts = text::all()?;
     if let Some(unknown) = ask
         .only
@@ -115,26 +126,56 @@ pub async fn check(
     }
     texts.retain(|text| ask.wants(text));
     let now = base::time::now_unix();
-    let mut results = match BoxConfig::load(&paths) {
-        Ok(config) => {
-            let kept = if ask.fresh { &[][..] } else { &previous[..] };
-            look(Arc::new(World::new(&paths, config)?), texts, kept, tell).await
-        }
-        Err(error) => without_answers(&texts, &error.to_string(), now),
+    let mut complete = |result: &mut CheckResult| {
+        earlier.complete(result, now);
+        tell(result);
     };
-    engine::carry_over(&mut results, &previous);
-    if !paths.is_live() {
-        // Nobody but systemd could do it.
-        results.iter_mut().for_each(|result| result.mend = None);
+    match BoxConfig::load(&paths) {
+        Ok(config) => {
+            let kept = if ask.fresh { &[][..] } else { &earlier.results[..] };
+            Ok(look(Arc::new(World::new(&paths, config)?), texts, kept, &mut complete).await)
+        }
+        Err(error) => {
+            let mut results = without_answers(&texts, &error.to_string(), now);
+            results.iter_mut().for_each(complete);
+            Ok(results)
+        }
     }
-    Ok(results)
+}
+
+/// What earlier runs left, and a result takes over.
+struct Earlier {
+    results: Vec<CheckResult>,
+    changes: Vec<Change>,
+    is_live: bool,
+}
+
+impl Earlier {
+    /// What cannot be read is as if it were not there.
+    fn load(paths: &Paths) -> Self {
+        Self {
+            results: history::latest(paths).ok().flatten().unwrap_or_default(),
+            changes: history::past(paths).unwrap_or_default(),
+            is_live: paths.is_live(),
+        }
+    }
+
+    fn complete(&self, result: &mut CheckResult, now: u64) {
+        engine::carry_over(result, &self.results);
+        let before = self.results.iter().find(|old| old.id == result.id).map(|old| old.state);
+        result.flaps = steady::flaps(result, before, &self.changes, now);
+        if !self.is_live {
+            // Nobody but systemd could do it.
+            result.mend = None;
+        }
+    }
 }
 
 async fn look(
     world: Arc<World>,
     texts: Vec<CheckText>,
     previous: &[CheckResult],
-    tell: &mut (dyn FnMut(&CheckResult) + Send),
+    tell: &mut (dyn FnMut(&mut CheckResult) + Send),
 ) -> Vec<CheckResult> {
     let known = world.known();
     let mut kept = Vec::new();
@@ -143,13 +184,14 @@ async fn look(
         let old = previous.iter().find(|old| old.id == text.id);
         match old.filter(|_| engine::still_good(&text, old, world.now)) {
             Some(old) => {
-                tell(old);
-                kept.push((place, old.clone()));
+                let mut old = old.clone();
+                tell(&mut old);
+                kept.push((place, old));
             }
             None => jobs.push(job(&world, text)),
         }
     }
-    let mut results = engine::run_all(jobs, limits::PROBE_WITHIN, &known, world.now, tell).await;
+    let mut results = engine::run_all(jobs, &known, world.now, tell).await;
     for (place, old) in kept {
         results.insert(place.min(results.len()), old);
     }

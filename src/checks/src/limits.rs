@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-/// Longest time for one probe. Slow name servers need some seconds; nobody waits longer at `mailstead status`.
-pub const PROBE_WITHIN: Duration = Duration::from_secs(12);
+/// Longest time for one probe whose text names none. Slow name servers need some seconds; all probes run at once, so nobody
+/// waits longer at `mailstead status`.
+pub const PROBE_WITHIN: Duration = Duration::from_secs(9);
+/// How long a role may take to answer at its door: less than its probe, which then says that it does not.
+pub const ROLE_WITHIN: Duration = Duration::from_secs(7);
+/// Questions to others that one probe has under way at once.
+pub const AT_ONCE: usize = 16;
 /// Longest wait for a connection to be made, on the box or to a stranger.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 /// Longest wait for one line or page. Our own port 25 may greet late on purpose.
@@ -27,8 +32,13 @@ pub const MAIL_HOUR: i8 = 7;
 /// Longest time for one of root's commands (`nft`, `sshd -T`, `apt-get -s`).
 pub const COMMAND_SECONDS: u32 = 20;
 
-/// How long a check has to be in its state until others are told of it at once: two runs of the timer, and a little.
+/// How long a check has to be in its state until others are told of it: two runs of the timer, and a little.
 pub const STEADY_FOR: Duration = Duration::from_secs(15 * 60);
+/// A check whose state changed so often within so long flaps: there and back twice, more than mending something takes.
+pub const FLAPS_FROM: usize = 4;
+pub const FLAPS_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// How long after its time the change mail waits for what is not at rest yet. Four times as long as coming to rest takes.
+pub const MAIL_WAITS: u64 = 3600;
 /// How long a web address may take to hear of news.
 pub const PUSHED_WITHIN: Duration = Duration::from_secs(20);
 /// How long an MTA-STS policy may take. Senders are told to give up after a minute (RFC 8461 §3.3); the page is not.

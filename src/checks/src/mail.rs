@@ -1,64 +1,96 @@
 //! The change mail: once a day, and only when something broke or was mended since the last one.
+//!
+//! What each receiver was told is remembered for itself, so a mail that one of them got is not sent to them again because
+//! it could not be sent to another.
 
 use crate::ChecksError;
-use crate::limits::MAIL_HOUR;
+use crate::limits::{MAIL_HOUR, MAIL_WAITS};
+use crate::steady::{News, state_in_words};
 use base::{Address, BoxConfig, Paths};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use wire::status::{CheckResult, State};
+use wire::status::CheckResult;
 
-/// What the owner was last told.
+/// What a receiver was last told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
     /// Seconds since 1970.
     time: u64,
-    /// The checks that the owner knows to be broken.
+    /// The checks that they know to be broken.
     broken: BTreeSet<String>,
 }
 
-/// What is news to the owner.
-#[derive(Debug, Default)]
-struct News<'a> {
-    broke: Vec<&'a CheckResult>,
-    mended: Vec<&'a CheckResult>,
-    /// What they were told of before and is still so.
-    still: Vec<&'a CheckResult>,
+/// `told.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Everybody {
+    #[serde(flatten)]
+    owner: Told,
+    /// The receivers of `tell.also`, by address.
+    #[serde(default)]
+    also: BTreeMap<String, Told>,
 }
 
-/// Sends the change mail when it is time and there is news.
-pub async fn tell_owner(paths: &Paths, config: &BoxConfig, results: &[CheckResult]) -> Result<(), ChecksError> {
+/// Sends the change mail to everybody for whom it is time and who has not heard the news.
+pub async fn tell_everybody(paths: &Paths, config: &BoxConfig, results: &[CheckResult]) -> Result<(), ChecksError> {
     let path = paths.checks().join("told.json");
     let now = base::time::now_unix();
-    let told: Option<Told> = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let Some(told) = told else {
+    let read: Option<Everybody> = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let Some(mut everybody) = read else {
         // A new box is still being finished; what is wrong by the next morning is news then.
-        return remember(paths, &Told { time: now, broken: BTreeSet::new() });
+        let owner = Told { time: now, broken: BTreeSet::new() };
+        return remember(paths, &Everybody { owner, also: BTreeMap::new() });
     };
-    if !is_due(now, told.time, &local_zone()) {
-        return Ok(());
-    }
-    let news = news(&told, results);
-    if news.broke.is_empty() && news.mended.is_empty() {
-        return remember(paths, &Told { time: now, ..told });
-    }
-    let Ok(from) = Address::new("postmaster", config.email.domain().clone()) else { return Ok(()) };
-    // First to elsewhere: when that fails nobody has been told, and a later run tells both.
+    everybody.also.retain(|address, _| config.tell.also.iter().any(|to| to.to_string() == *address));
+    let zone = local_zone();
     for to in config.tell.also.iter().chain([&config.email]) {
-        let message = message(config, (&from, to), &news, now);
-        let ask = wire::mta::Send { from: from.clone(), to: to.clone() };
-        if let Err(error) = wire::Client::new(paths.clone()).ask_with_body(&ask, message.as_bytes()).await {
-            tracing::warn!("the change mail waits for a later run: {error}");
-            return Ok(());
+        let is_owner = *to == config.email;
+        // Whoever was added lately begins with what the owner knows.
+        let known = if is_owner { None } else { everybody.also.get(&to.to_string()) }.unwrap_or(&everybody.owner);
+        let Some(told) = tell_one(paths, config, to, known, results, now, &zone).await else { continue };
+        match is_owner {
+            true => everybody.owner = told,
+            false => drop(everybody.also.insert(to.to_string(), told)),
         }
+        remember(paths, &everybody)?;
     }
-    let broken = news.broke.iter().chain(&news.still).map(|result| result.id.clone()).collect();
-    remember(paths, &Told { time: now, broken })
+    Ok(())
 }
 
-fn remember(paths: &Paths, told: &Told) -> Result<(), ChecksError> {
+/// Tells one receiver if it is time; returns what they know then, or `None` while that is as before.
+async fn tell_one(
+    paths: &Paths,
+    config: &BoxConfig,
+    to: &Address,
+    known: &Told,
+    results: &[CheckResult],
+    now: u64,
+    zone: &TimeZone,
+) -> Option<Told> {
+    let due = due_since(now, known.time, zone)?;
+    let news = News::since(&known.broken, results, now);
+    if news.unsettled && now.saturating_sub(due) < MAIL_WAITS {
+        return None;
+    }
+    let told = Told { time: now, broken: news.known() };
+    if news.is_none() {
+        return Some(told);
+    }
+    let from = Address::new("postmaster", config.email.domain().clone()).ok()?;
+    let message = message(config, (&from, to), &news, now);
+    let ask = wire::mta::Send { from, to: to.clone() };
+    match wire::Client::new(paths.clone()).ask_with_body(&ask, message.as_bytes()).await {
+        Ok(_) => Some(told),
+        Err(error) => {
+            tracing::warn!("the change mail to {to} waits for a later run: {error}");
+            None
+        }
+    }
+}
+
+fn remember(paths: &Paths, told: &Everybody) -> Result<(), ChecksError> {
     let path = paths.checks().join("told.json");
     let text = serde_json::to_vec(told).unwrap_or_default();
     base::durable::write(&path, &text, 0o644).map_err(ChecksError::write(path))
@@ -70,39 +102,16 @@ fn local_zone() -> TimeZone {
     read.and_then(|data| TimeZone::tzif("local", &data).ok()).unwrap_or(TimeZone::UTC)
 }
 
-/// Whether seven in the morning has passed since the last mail.
-fn is_due(now: u64, last: u64, zone: &TimeZone) -> bool {
+/// The latest seven in the morning, if it has passed since the last mail.
+fn due_since(now: u64, last: u64, zone: &TimeZone) -> Option<u64> {
     let stamp =
         |seconds: u64| Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX);
     let now = stamp(now).to_zoned(zone.clone());
     let morning = |day: &Zoned| day.date().at(MAIL_HOUR, 0, 0, 0).to_zoned(zone.clone()).ok();
     let today = morning(&now).filter(|morning| *morning <= now);
     let latest = today.or_else(|| morning(&now.checked_sub(Span::new().days(1)).ok()?));
-    latest.is_some_and(|latest| stamp(last) < latest.timestamp())
-}
-
-/// What broke and what was mended. A check that is now unknown is neither.
-fn news<'a>(told: &Told, results: &'a [CheckResult]) -> News<'a> {
-    let mut news = News::default();
-    for result in results {
-        match (told.broken.contains(&result.id), result.state) {
-            (true, State::Unknown) => news.still.push(result),
-            (true, state) if state.is_broken() => news.still.push(result),
-            (true, _) => news.mended.push(result),
-            (false, state) if state.is_broken() => news.broke.push(result),
-            (false, _) => {}
-        }
-    }
-    news.broke.sort_by_key(|result| std::cmp::Reverse(result.state));
-    news
-}
-
-fn subject(hostname: &str, news: &News<'_>) -> String {
-    match (news.broke.as_slice(), news.mended.as_slice()) {
-        ([], _) => format!("{hostname}: mended"),
-        ([_], _) => format!("{hostname}: one thing needs you"),
-        (broke, _) => format!("{hostname}: {} things need you", broke.len()),
-    }
+    let latest = latest.map(|latest| latest.timestamp()).filter(|latest| stamp(last) < *latest)?;
+    u64::try_from(latest.as_second()).ok()
 }
 
 /// The message with its header, in UTF-8, lines ending in CRLF.
@@ -110,7 +119,7 @@ fn message(config: &BoxConfig, (from, to): (&Address, &Address), news: &News<'_>
     let host = &config.hostname;
     let mut body = String::new();
     for (result, number) in news.broke.iter().zip(1..) {
-        let _ = writeln!(body, "{number}. {} ({})", result.title, result.state.name());
+        let _ = writeln!(body, "{number}. {} ({})", result.title, state_in_words(result, now));
         let parts = [
             ("Seen", &result.seen),
             ("Wanted", &result.wanted),
@@ -129,7 +138,7 @@ fn message(config: &BoxConfig, (from, to): (&Address, &Address), news: &News<'_>
     let head = [
         format!("From: Mailstead <{from}>"),
         format!("To: <{to}>"),
-        format!("Subject: {}", subject(host.as_str(), news)),
+        format!("Subject: {}", news.title(host.as_str())),
         format!("Date: {}", base::time::rfc5322(now)),
         format!("Message-ID: <checks.{now}.{}.{}@{host}>", std::process::id(), to.domain()),
         "Auto-Submitted: auto-generated".to_owned(),
@@ -180,7 +189,11 @@ fn wrap(body: &mut String, line: &str) {
 mod tests {
     use super::*;
     use crate::history::tests::result;
-    use base::{DnsMode, Domain};
+    use base::{DnsMode, Domain, Role};
+    use std::sync::{Arc, Mutex};
+    use wire::server::Answer;
+    use wire::status::State;
+    use wire::{Kind, Refusal};
 
     fn config() -> BoxConfig {
         BoxConfig::new(
@@ -197,7 +210,7 @@ mod tests {
     #[test]
     fn the_mail_comes_once_a_day_after_seven_local_time() {
         let berlin = TimeZone::fixed(jiff::tz::offset(1));
-        let due = |now: &str, last: &str| is_due(at(now), at(last), &berlin);
+        let due = |now: &str, last: &str| due_since(at(now), at(last), &berlin).is_some();
         assert!(due("2026-11-21T06:05:00Z", "2026-11-20T06:05:00Z"));
         assert!(!due("2026-11-21T05:55:00Z", "2026-11-20T06:05:00Z"), "five to seven");
         assert!(!due("2026-11-21T20:00:00Z", "2026-11-21T06:05:00Z"), "told this morning");
@@ -205,31 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_broke_or_was_mended_is_news() {
-        let told = Told { time: 0, broken: ["old".to_owned(), "gone".to_owned(), "dark".to_owned()].into() };
-        let results = [
-            result("old", State::Failed, 1),
-            result("gone", State::Ok, 1),
-            result("dark", State::Unknown, 1),
-            result("new", State::Warning, 1),
-            result("dim", State::Unknown, 1),
-        ];
-        let news = news(&told, &results);
-        let ids = |list: &[&CheckResult]| list.iter().map(|result| result.id.clone()).collect::<Vec<_>>();
-        assert_eq!(ids(&news.broke), ["new"]);
-        assert_eq!(ids(&news.mended), ["gone"]);
-        assert_eq!(ids(&news.still), ["old", "dark"]);
-    }
-
-    #[test]
     fn the_mail_says_what_broke_what_was_mended_and_what_to_do_in_lines_that_mail_allows() {
         let mut broken = result("spf", State::Failed, 1);
         broken.remedy = format!("Enter the value:\n  dig TXT\n{}", "x".repeat(3000));
         let mended = result("disk", State::Ok, 1);
-        let told = Told { time: 0, broken: ["disk".to_owned()].into() };
         let results = [broken, mended];
+        let news = News::since(&["disk".to_owned()].into(), &results, 1_795_248_000);
         let from = Address::parse("postmaster@example.org").unwrap();
-        let mail = message(&config(), (&from, &config().email), &news(&told, &results), 1_795_248_000);
+        let mail = message(&config(), (&from, &config().email), &news, 1_795_248_000);
         assert!(mail.starts_with("From: Mailstead <postmaster@example.org>\r\nTo: <ann@example.org>\r\n"));
         assert!(mail.contains("Subject: box.example.org: one thing needs you\r\n"));
         assert!(
@@ -239,16 +235,92 @@ mod tests {
         assert!(mail.split("\r\n").all(|line| line.len() <= 998 && !line.contains('\n')));
     }
 
+    /// An MTA that takes mail for some addresses alone, and keeps whose it took.
+    struct Door {
+        refuses: Mutex<Vec<&'static str>>,
+        taken: Mutex<Vec<String>>,
+    }
+
+    impl wire::server::Serve for Door {
+        type Request = wire::mta::Request;
+        async fn answer(&self, _: Role, request: Self::Request, body: Vec<u8>) -> Result<Answer, Refusal> {
+            let wire::mta::Request::Send(ask) = request else { panic!("{request:?}") };
+            let to = ask.to.to_string();
+            if self.refuses.lock().unwrap().contains(&to.as_str()) {
+                return Err(Refusal::new(Kind::Busy, "the queue is full"));
+            }
+            let broke = String::from_utf8(body).unwrap().matches("The title of").count();
+            self.taken.lock().unwrap().push(format!("{to} {broke}"));
+            ask.answer(())
+        }
+    }
+
+    fn everybody(paths: &Paths) -> Everybody {
+        serde_json::from_slice(&std::fs::read(paths.checks().join("told.json")).unwrap()).unwrap()
+    }
+
     #[tokio::test]
     async fn a_mail_that_cannot_be_sent_is_kept_for_the_next_run() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::under(dir.path());
         std::fs::create_dir_all(paths.checks()).unwrap();
-        tell_owner(&paths, &config(), &[]).await.unwrap();
-        let old = Told { time: 1, broken: BTreeSet::new() };
-        remember(&paths, &old).unwrap();
-        tell_owner(&paths, &config(), &[result("spf", State::Failed, 1)]).await.unwrap();
-        let told: Told = serde_json::from_slice(&std::fs::read(paths.checks().join("told.json")).unwrap()).unwrap();
-        assert_eq!(told, old);
+        tell_everybody(&paths, &config(), &[]).await.unwrap();
+        // As earlier releases wrote it.
+        std::fs::write(paths.checks().join("told.json"), r#"{"time":1,"broken":["mx"]}"#).unwrap();
+        tell_everybody(&paths, &config(), &[result("spf", State::Failed, 1)]).await.unwrap();
+        let owner = Told { time: 1, broken: ["mx".to_owned()].into() };
+        assert_eq!(everybody(&paths), Everybody { owner, also: BTreeMap::new() });
+    }
+
+    #[tokio::test]
+    async fn whoever_got_the_mail_does_not_get_it_again_because_another_did_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        std::fs::create_dir_all(paths.checks()).unwrap();
+        let door = Arc::new(Door { refuses: Mutex::new(vec!["ann@example.org"]), taken: Mutex::default() });
+        let (served, at) = (Arc::clone(&door), paths.clone());
+        tokio::spawn(async move { wire::serve(&at, served).await });
+        while tokio::net::UnixStream::connect(paths.socket(Role::Mta, "mta")).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let mut config = config();
+        config.tell.also = Some(Address::parse("ann@elsewhere.net").unwrap());
+        std::fs::write(paths.checks().join("told.json"), r#"{"time":1,"broken":[]}"#).unwrap();
+        let mut results = vec![result("spf", State::Failed, 1)];
+        tell_everybody(&paths, &config, &results).await.unwrap();
+        assert_eq!(*door.taken.lock().unwrap(), ["ann@elsewhere.net 1"]);
+        // More breaks until the owner can be told: they hear of all, the other of the rest tomorrow.
+        results.push(result("mx", State::Failed, 1));
+        door.refuses.lock().unwrap().clear();
+        tell_everybody(&paths, &config, &results).await.unwrap();
+        tell_everybody(&paths, &config, &results).await.unwrap();
+        assert_eq!(*door.taken.lock().unwrap(), ["ann@elsewhere.net 1", "ann@example.org 2"]);
+        let Everybody { owner, also } = everybody(&paths);
+        assert_eq!((owner.broken.len(), also["ann@elsewhere.net"].broken.len()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn the_mail_waits_an_hour_at_most_for_what_is_not_at_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, zone, now) = (Paths::under(dir.path()), TimeZone::UTC, at("2026-11-21T07:05:00Z"));
+        let known = Told { time: now - 86_400, broken: BTreeSet::new() };
+        let fresh = [result("spf", State::Failed, now - 60)];
+        let tell = |now: u64| tell_one_at(&paths, &known, &fresh, now, &zone);
+        assert_eq!(tell(now).await, None, "it broke a minute ago");
+        // Nothing else is news, so what is not at rest by then waits for the next morning.
+        assert_eq!(
+            tell_one_at(&paths, &known, &[result("spf", State::Failed, now + 3000)], now + 3600, &zone).await,
+            Some(Told { time: now + 3600, broken: BTreeSet::new() })
+        );
+    }
+
+    async fn tell_one_at(
+        paths: &Paths,
+        known: &Told,
+        results: &[CheckResult],
+        now: u64,
+        zone: &TimeZone,
+    ) -> Option<Told> {
+        tell_one(paths, &config(), &config().email, known, results, now, zone).await
     }
 }

@@ -1,7 +1,7 @@
 //! The results on a terminal.
 
 use std::fmt::Write as _;
-use wire::status::{CheckResult, State};
+use wire::status::{CheckResult, State, looked_at};
 
 /// 0 when nothing is wrong, 1 with warnings, 2 with failures. What is unknown is a warning.
 pub fn exit_code(results: &[CheckResult]) -> u8 {
@@ -15,9 +15,10 @@ pub fn exit_code(results: &[CheckResult]) -> u8 {
 /// The page as text: what is broken first and in full, then the rest by group, and a summary.
 pub fn render_text(results: &[CheckResult], colour: bool) -> String {
     let mut out = String::new();
+    let run = looked_at(results).unwrap_or(0);
     for state in [State::Failed, State::Warning, State::Unknown, State::Notice] {
         for result in results.iter().filter(|result| result.state == state) {
-            full(&mut out, result, colour);
+            full(&mut out, result, run, colour);
         }
     }
     let mut group = "";
@@ -27,15 +28,23 @@ pub fn render_text(results: &[CheckResult], colour: bool) -> String {
             let _ = writeln!(out, "{group}");
         }
         let seen = result.seen.lines().next().unwrap_or_default();
-        let _ = writeln!(out, "  {} {} – {seen}", mark(result.state, colour), result.title);
+        let notes: String = notes(result, run).into_iter().map(|note| format!(" ({note})")).collect();
+        let _ = writeln!(out, "  {} {} – {seen}{notes}", mark(result.state, colour), result.title);
     }
     let _ = writeln!(out, "\n{}", summary(results));
     out
 }
 
-fn full(out: &mut String, result: &CheckResult, colour: bool) {
+/// What else is to be known of a result: that it is older than the run, and that the check goes to and fro.
+fn notes(result: &CheckResult, run: u64) -> Vec<String> {
+    let aged = result.age(run, run).map(|age| format!("looked at {age} ago"));
+    result.flaps.map(|flaps| flaps.words(run)).into_iter().chain(aged).collect()
+}
+
+fn full(out: &mut String, result: &CheckResult, run: u64, colour: bool) {
     let _ = writeln!(out, "{} {}", mark(result.state, colour), result.title);
     let since = base::time::readable(result.since);
+    let notes = notes(result, run).join("; ");
     let by_itself = match &result.mend {
         Some(command) => format!("let the box do it ({command}):  mailstead status --mend {}", result.id),
         None => String::new(),
@@ -47,6 +56,7 @@ fn full(out: &mut String, result: &CheckResult, colour: bool) {
         ("do", &result.remedy),
         ("or", &by_itself),
         ("since", &since),
+        ("note", &notes),
     ];
     for (name, text) in parts.into_iter().filter(|(_, text)| !text.is_empty()) {
         for (number, line) in text.lines().enumerate() {
@@ -90,5 +100,21 @@ mod tests {
         assert!(text.contains("do:     Mend it.") && text.contains("1 failed, 1 warning, 1 ok"));
         assert!(!text.contains('\u{1b}') && render_text(&results, true).contains('\u{1b}'));
         assert_eq!((exit_code(&results), exit_code(&results[..1]), exit_code(&results[2..])), (2, 0, 1));
+    }
+
+    #[test]
+    fn what_is_older_than_the_run_and_what_goes_to_and_fro_says_so() {
+        let hour = 3600;
+        let flaps = Some(wire::status::Flaps { times: 6, since: hour, broken: true });
+        let kept = result("kept", State::Ok, 10 * hour);
+        let seen = [
+            kept,
+            CheckResult { flaps, ..result("odd", State::Warning, 13 * hour) },
+            CheckResult { flaps, ..result("now", State::Ok, 13 * hour) },
+        ];
+        let text = render_text(&seen, false);
+        assert!(text.contains("title of kept – what was seen (looked at 3 hours ago)\n"), "{text}");
+        assert!(text.contains("    note:   changed 6 times in 12 hours\n"), "{text}");
+        assert!(text.contains("title of now – what was seen (changed 6 times in 12 hours)\n"), "{text}");
     }
 }

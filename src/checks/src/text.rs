@@ -2,11 +2,13 @@
 
 use crate::ChecksError;
 use crate::finding::Problem;
+use crate::limits::PROBE_WITHIN;
 use crate::probes::Probe;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Every file of `checks/`, by name.
 const FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/texts.rs"));
@@ -41,6 +43,9 @@ pub struct CheckText {
     /// A good result is kept for so long before strangers are asked again.
     #[serde(default)]
     pub good_for_minutes: u64,
+    /// How long the probe may take before nothing is known.
+    #[serde(default = "within_seconds")]
+    pub within_seconds: u64,
     /// What the box can do about it by itself.
     #[serde(default)]
     pub mend: Option<Mend>,
@@ -75,6 +80,10 @@ impl Mend {
             Mend::Publish {} => "mailstead dns publish".to_owned(),
         }
     }
+}
+
+fn within_seconds() -> u64 {
+    PROBE_WITHIN.as_secs()
 }
 
 fn yes() -> bool {
@@ -177,6 +186,10 @@ fn read(file: &str, yaml: &str) -> Result<CheckText, ChecksError> {
 }
 
 impl CheckText {
+    pub fn within(&self) -> Duration {
+        Duration::from_secs(self.within_seconds)
+    }
+
     /// The remedy with its values. A value that is not there is an error, never an empty place.
     pub fn remedy(&self, known: &Known, problems: &[Problem]) -> Result<String, minijinja::Error> {
         let mut environment = Environment::new();
@@ -215,6 +228,8 @@ mod tests {
             assert!(text.why.trim().len() > 40, "{} does not say why", text.id);
             assert!(text.remedy.trim().len() > 20, "{} has no remedy", text.id);
             assert!(text.title.len() < 70, "{} has a long title", text.id);
+            // All run at once, so this bounds a whole run.
+            assert!((1..=9).contains(&text.within_seconds), "{} may take too long", text.id);
         }
         let ids: BTreeSet<&str> = texts.iter().map(|text| text.id.as_str()).collect();
         assert_eq!(ids.len(), texts.len());

@@ -2,15 +2,23 @@
 
 use crate::ChecksError;
 use crate::facts::HostReport;
+use crate::limits::AT_ONCE;
 use crate::names::Names;
 use crate::probes::listeners::{self, Greeting, Listener};
 use crate::text::Known;
 use crate::tls::Tls;
 use base::{BoxConfig, DnsMode, Domain, Endpoints, HostFacts, Paths};
+use futures_util::StreamExt;
 use std::collections::HashMap;
+use std::future::Future;
 use tokio::sync::OnceCell;
 use wire::dns::{Need, Record};
 use wire::{Client, directory, dns};
+
+/// Asks many at a time, not all at once, and gives the answers in the order of the questions.
+pub async fn each<F: Future>(questions: Vec<F>) -> Vec<F::Output> {
+    futures_util::stream::iter(questions).buffered(AT_ONCE).collect().await
+}
 
 type Once<T> = OnceCell<Result<T, String>>;
 

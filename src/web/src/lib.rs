@@ -1,9 +1,11 @@
 //! The panel: the owner's login and the status page, behind nginx, on a Unix socket; and the way out of mailing lists.
 //!
-//! No page needs JavaScript and none runs any: the content policy forbids it. Only administrators get into the panel; what mail
-//! programs and people ask in order to set up an account is answered to everybody (`clients`).
+//! No page needs JavaScript. The status page has a script, `assets/status.js`, that keeps it up to date; everywhere else the
+//! content policy forbids any. Only administrators get into the panel; what mail programs and people ask in order to set up
+//! an account is answered to everybody (`clients`).
 
 mod attempts;
+mod board;
 mod clients;
 mod dynamic;
 mod error;
@@ -12,6 +14,8 @@ mod lists;
 mod pages;
 mod server;
 mod sessions;
+mod status;
+mod stream;
 
 pub use error::WebError;
 

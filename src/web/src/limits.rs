@@ -22,5 +22,24 @@ pub const MAX_NETWORKS: usize = 10_000;
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Results older than this are marked on the page: the timer runs every ten minutes.
 pub const RESULTS_FRESH_FOR: u64 = 30 * 60;
-/// Seconds until an open status page loads itself again.
+/// Seconds until an open status page loads itself again where no script keeps it up to date.
 pub const REFRESH_SECONDS: u64 = 300;
+/// Most that is read of the results: some hundred checks with a page of text each.
+pub const MAX_RESULTS: u64 = 8 << 20;
+/// A run that found nothing for so long was killed: each probe ends sooner.
+pub const RUN_QUIET: Duration = Duration::from_secs(30);
+/// How long a run that was asked for may take to begin: root collects facts first.
+pub const ASKED_FOR: Duration = Duration::from_secs(60);
+/// How long after one run was asked for another may be.
+pub const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(20);
+/// Status pages that are told of changes at once. Each costs a few system calls a second.
+pub const MAX_STREAMS: usize = 32;
+/// How long one stream lives; the browser then comes again by itself.
+pub const STREAM_FOR: Duration = Duration::from_secs(15 * 60);
+/// When a browser comes again.
+pub const COME_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// Something is sent so often at least: nginx gives up after a minute of silence.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often a stream looks for news, and how often it tells of time that has passed.
+pub const LOOK_EVERY: Duration = Duration::from_millis(300);
+pub const AGES_EVERY: Duration = Duration::from_secs(20);

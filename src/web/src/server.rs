@@ -1,7 +1,7 @@
 //! Requests and answers: who may see what, and the headers that every answer carries.
 
 use crate::attempts::Attempts;
-use crate::limits::{ANSWER_WITHIN, FORM_FOR, MAX_BODY, MAX_FIELD, SESSION_FOR};
+use crate::limits::{ANSWER_WITHIN, FORM_FOR, MAX_BODY, MAX_FIELD, MAX_STREAMS, SESSION_FOR};
 use crate::pages::{Pages, STYLE};
 use crate::sessions::{Id, Sessions};
 use axum::Router;
@@ -18,8 +18,8 @@ use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use wire::directory::{Authenticate, Login, Service};
-use wire::status::CheckResult;
 
 /// The cookie of a login. `__Host-` makes browsers insist on Secure, Path=/ and no Domain (RFC 6265bis §4.1.3.2).
 const SESSION: &str = "__Host-mailstead";
@@ -30,9 +30,11 @@ const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 pub struct Panel {
-    paths: Paths,
+    pub paths: Paths,
     pub pages: Pages,
     pub client: wire::Client,
+    /// Open status pages that are told of changes.
+    pub streams: Arc<Semaphore>,
     sessions: Mutex<Sessions>,
     attempts: Mutex<Attempts>,
 }
@@ -43,6 +45,7 @@ impl Panel {
             paths: paths.clone(),
             pages: Pages::new(hostname)?,
             client: wire::Client::new(paths.clone()),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             sessions: Mutex::default(),
             attempts: Mutex::default(),
         })
@@ -61,9 +64,14 @@ impl Panel {
     }
 
     /// Who is logged in with this request, and the session's id.
-    fn visitor(&self, headers: &HeaderMap) -> Option<(base::Address, Id)> {
+    pub fn visitor(&self, headers: &HeaderMap) -> Option<(base::Address, Id)> {
         let id = Id::parse(cookie(headers, SESSION)?)?;
         Some((self.sessions().account(&id, Instant::now())?, id))
+    }
+
+    /// Whether a session that was shown before still holds.
+    pub fn is_logged_in(&self, id: &Id) -> bool {
+        self.sessions().account(id, Instant::now()).is_some()
     }
 
     /// The login form, bound to a new cookie.
@@ -73,11 +81,11 @@ impl Panel {
         with_cookie(page, FORM, &id.cookie(), FORM_FOR)
     }
 
-    fn refuse(&self, status: StatusCode, title: &str, words: &str) -> Response {
+    pub fn refuse(&self, status: StatusCode, title: &str, words: &str) -> Response {
         page(status, self.pages.message(title, words))
     }
 
-    fn forged(&self) -> Response {
+    pub fn forged(&self) -> Response {
         let words = "This form was not loaded from this page, or it lay open too long. Go back, reload, and try again.";
         self.refuse(StatusCode::FORBIDDEN, "Not accepted", words)
     }
@@ -85,11 +93,11 @@ impl Panel {
 
 pub fn router(panel: Arc<Panel>) -> Router {
     Router::new()
-        .route("/admin", get(status))
         .route("/admin/", get(|| async { redirect("/admin") }))
         .route("/admin/login", get(login_page).post(login))
         .route("/admin/logout", post(logout))
         .route("/admin/style.css", get(style))
+        .merge(crate::status::routes())
         .merge(crate::lists::routes())
         .route("/nic/update", get(crate::dynamic::update))
         .fallback(|State(panel): State<Arc<Panel>>| async move {
@@ -100,13 +108,14 @@ pub fn router(panel: Arc<Panel>) -> Router {
         .with_state(panel)
 }
 
-/// Every answer in time, and with the headers that keep the panel to itself.
+/// Every answer in time, and with the headers that keep the panel to itself. An answer that is a stream has begun in time,
+/// and has bounds of its own.
 pub async fn guard(request: Request, next: Next) -> Response {
     let answered = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response());
     let headers = response.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
@@ -122,29 +131,6 @@ async fn style() -> Response {
     // The address does not change with a release, so the browser asks again after a short time.
     let headers = [(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "max-age=300")];
     (headers, STYLE).into_response()
-}
-
-async fn status(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Response {
-    let Some((account, id)) = panel.visitor(&headers) else { return redirect("/admin/login") };
-    let results = match results(&panel.paths) {
-        Ok(results) => results,
-        Err(error) => {
-            tracing::error!("the results of the checks cannot be read: {error}");
-            let words = "The results of the checks cannot be read. On the box, run: mailstead status";
-            return panel.refuse(StatusCode::INTERNAL_SERVER_ERROR, "No status", words);
-        }
-    };
-    let now = base::time::now_unix();
-    page(StatusCode::OK, panel.pages.status(&results, &account.to_string(), &id.form_token(), now))
-}
-
-/// What the last run of the checks found; nothing before the first.
-fn results(paths: &Paths) -> std::io::Result<Vec<CheckResult>> {
-    match std::fs::read(paths.checks().join("results.json")) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::other),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
 }
 
 async fn login_page(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Response {
@@ -220,13 +206,14 @@ fn throttled(panel: &Panel, name: &str, seconds: u64) -> Response {
     response
 }
 
+/// A form of which nothing counts but that it was loaded here.
 #[derive(Deserialize)]
-struct LogoutForm {
+pub struct TokenForm {
     #[serde(default)]
-    token: String,
+    pub token: String,
 }
 
-async fn logout(State(panel): State<Arc<Panel>>, headers: HeaderMap, Form(form): Form<LogoutForm>) -> Response {
+async fn logout(State(panel): State<Arc<Panel>>, headers: HeaderMap, Form(form): Form<TokenForm>) -> Response {
     let Some((_, id)) = panel.visitor(&headers) else { return redirect("/admin/login") };
     if !id.allows_form(&form.token) {
         return panel.forged();
@@ -235,7 +222,7 @@ async fn logout(State(panel): State<Arc<Panel>>, headers: HeaderMap, Form(form):
     with_cookie(redirect("/admin/login"), SESSION, "", Duration::ZERO)
 }
 
-fn redirect(to: &'static str) -> Response {
+pub fn redirect(to: &'static str) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response()
 }
 

@@ -80,6 +80,15 @@ impl Running {
         self.login("ann@example.org", "right-password", "192.0.2.1").await.cookie("__Host-mailstead")
     }
 
+    /// Asks for something whose answer does not end.
+    async fn open(&self, path: &str, headers: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(self.paths.socket(Role::Web, "web")).await.unwrap();
+        // As nginx asks.
+        let text = format!("GET {path} HTTP/1.0\r\nHost: box.example.org\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
     fn results(&self, results: &[CheckResult]) {
         std::fs::create_dir_all(self.paths.checks()).unwrap();
         std::fs::write(self.paths.checks().join("results.json"), serde_json::to_vec(results).unwrap()).unwrap();
@@ -121,6 +130,8 @@ fn result(id: &str, state: State, seen: &str, remedy: &str) -> CheckResult {
         remedy: remedy.into(),
         since: 1,
         checked: base::time::now_unix(),
+        flaps: None,
+        took_ms: 0,
     }
 }
 
@@ -139,7 +150,7 @@ async fn the_owner_logs_in_sees_the_status_and_logs_out() {
         .results(&[result("fine", State::Ok, "all is well", ""), result("spf", State::Failed, attack, "Enter <this>")]);
     let page = panel.get("/admin", &session).await;
     assert!(page.body.contains("Enter &lt;this&gt;") && page.body.contains("One thing needs you"));
-    assert!(!page.body.contains("<script>"));
+    assert!(!page.body.contains("<script>") && page.body.matches("<script").count() == 1, "only the panel's own");
     assert!(page.body.find("Title of spf") < page.body.find("Title of fine"));
 
     let forged = panel.request("POST", "/admin/logout", &[("Cookie", &session)], "token=wrong").await;
@@ -182,8 +193,14 @@ async fn cookies_and_headers_keep_the_panel_to_itself() {
         assert!(cookie.contains(flag), "{flag} is not in {cookie}");
     }
     let page = panel.get("/admin", &session).await;
-    assert!(page.head.contains("default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'"));
+    let policy = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+    let own = "; script-src 'self'; connect-src 'self'";
+    assert!(page.head.contains(&format!("content-security-policy: {policy}{own}\r\n")), "{}", page.head);
     assert!(page.head.contains("cache-control: no-store"));
+    let login = panel.get("/admin/login", "").await;
+    assert!(login.head.contains(&format!("content-security-policy: {policy}\r\n")), "{}", login.head);
+    let script = panel.get("/admin/status.js", "").await;
+    assert!(script.status == 200 && script.head.contains("text/javascript"));
     let style = panel.get("/admin/style.css", "").await;
     assert!(style.status == 200 && style.head.contains("text/css"));
     assert_eq!(panel.get("/admin/other", &session).await.status, 404);
@@ -212,4 +229,107 @@ async fn a_body_beyond_all_measure_is_refused() {
     let body = format!("token={}&email=a&password={}", form.token(), "x".repeat(64 << 10));
     let cookie = form.cookie("__Host-mailstead-form");
     assert_eq!(panel.request("POST", "/admin/login", &[("Cookie", &cookie)], &body).await.status, 413);
+}
+
+/// Reads until what came holds all of this, or the other side ends.
+async fn read_until(stream: &mut UnixStream, wanted: &[&str]) -> String {
+    let mut all = String::new();
+    let reading = async {
+        while wanted.is_empty() || !wanted.iter().all(|wanted| all.contains(wanted)) {
+            let mut piece = [0; 8192];
+            match stream.read(&mut piece).await {
+                Ok(0) | Err(_) => break,
+                Ok(count) => all.push_str(std::str::from_utf8(&piece[..count]).unwrap()),
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(10), reading).await.is_ok();
+    assert!(in_time, "{wanted:?} did not come: {all}");
+    all
+}
+
+fn line(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap() + "\n"
+}
+
+#[tokio::test]
+async fn an_open_page_is_told_what_a_run_finds_as_it_comes_and_until_the_login_ends() {
+    let panel = running().await;
+    let session = panel.session().await;
+    panel.results(&[result("spf", State::Ok, "well", ""), result("mx", State::Ok, "well", "")]);
+    let page = panel.get("/admin", &session).await;
+    let (_, rest) = page.body.split_once("data-version=\"").unwrap();
+    let version = rest.split('"').next().unwrap();
+    let cookie = format!("Cookie: {session}\r\n");
+    let mut stream = panel.open(&format!("/admin/events?seen={version}"), &cookie).await;
+    let begun = read_until(&mut stream, &["\"running\":false"]).await;
+    for header in ["text/event-stream", "x-accel-buffering: no", "cache-control: no-store", "x-frame-options: DENY"] {
+        assert!(begun.contains(header), "{header}: {begun}");
+    }
+    assert!(begun.contains("\"rows\":[]"), "the page has these rows already: {begun}");
+
+    let run = panel.paths.checks().join("run.jsonl");
+    let mut lines = line(&wire::status::RunBegun { began: 1, checks: 2 });
+    std::fs::write(&run, &lines).unwrap();
+    assert!(read_until(&mut stream, &["0 of 2"]).await.contains("\"running\":true"));
+    lines += &line(&result("spf", State::Failed, "220 <script>alert(1)</script>", "Enter it"));
+    std::fs::write(&run, &lines).unwrap();
+    let event = read_until(&mut stream, &["1 of 2", "\n\n"]).await;
+    assert!(event.contains("Title of spf") && event.contains("One thing needs you"), "{event}");
+    assert!(!event.contains("Title of mx") && !event.contains("<script"), "{event}");
+    panel.results(&[result("spf", State::Failed, "220 ", "Enter it"), result("mx", State::Warning, "odd", "Turn it")]);
+    std::fs::remove_file(&run).unwrap();
+    let event = read_until(&mut stream, &["\"running\":false", "\n\n"]).await;
+    assert!(event.contains("Title of mx") && event.contains("id: "), "{event}");
+
+    let body = format!("token={}", page.token());
+    panel.request("POST", "/admin/logout", &[("Cookie", &session)], &body).await;
+    read_until(&mut stream, &[]).await;
+    let mut after = panel.open("/admin/events", &cookie).await;
+    assert!(read_until(&mut after, &["\r\n\r\n"]).await.starts_with("HTTP/1.0 401"));
+}
+
+#[tokio::test]
+async fn the_number_of_pages_that_are_told_is_bounded_and_one_that_closes_makes_room() {
+    let panel = running().await;
+    let cookie = format!("Cookie: {}\r\n", panel.session().await);
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        let mut stream = panel.open("/admin/events", &cookie).await;
+        read_until(&mut stream, &["200 OK", "following"]).await;
+        open.push(stream);
+    }
+    let mut more = panel.open("/admin/events", &cookie).await;
+    assert!(read_until(&mut more, &["\r\n\r\n"]).await.contains(" 503 "));
+    open.pop();
+    let mut answer = String::new();
+    for _ in 0..100 {
+        let mut next = panel.open("/admin/events", &cookie).await;
+        answer = read_until(&mut next, &["\r\n\r\n"]).await;
+        if answer.contains(" 200 ") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(answer.contains(" 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn the_button_leaves_a_mark_and_not_twice_in_a_row() {
+    let panel = running().await;
+    std::fs::create_dir_all(panel.paths.web()).unwrap();
+    let session = panel.session().await;
+    let press = async |token: &str| {
+        panel.request("POST", "/admin/look", &[("Cookie", &session)], &format!("token={token}")).await
+    };
+    assert!(panel.request("POST", "/admin/look", &[], "token=a").await.leads_to("/admin/login"));
+    assert_eq!(press("wrong").await.status, 403);
+    assert!(!panel.paths.look_again().exists());
+    let token = panel.get("/admin", &session).await.token();
+    assert!(press(&token).await.leads_to("/admin") && panel.paths.look_again().exists());
+    assert!(panel.get("/admin", &session).await.body.contains("about to look again"));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    panel.results(&[result("spf", State::Ok, "well", "")]);
+    let soon = press(&token).await;
+    assert!(soon.status == 429 && soon.head.contains("retry-after: "), "{}", soon.head);
 }

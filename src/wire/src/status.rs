@@ -38,6 +38,32 @@ impl State {
     }
 }
 
+/// A check that goes to and fro.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flaps {
+    /// How often its state changed lately.
+    pub times: usize,
+    /// Seconds since 1970 of the first of these changes.
+    pub since: u64,
+    /// Whether it was broken at any time since.
+    pub broken: bool,
+}
+
+impl Flaps {
+    pub fn words(&self, now: u64) -> String {
+        format!("changed {} times in {}", self.times, base::time::ago(self.since, now))
+    }
+}
+
+/// The first line of `checks/run.jsonl`, in which a run that is under way leaves its results as they come, one a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunBegun {
+    /// Seconds since 1970.
+    pub began: u64,
+    /// How many results there will be.
+    pub checks: usize,
+}
+
 /// One check's outcome. All texts are plain text in the owner's words, with everything they need to act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckResult {
@@ -61,4 +87,22 @@ pub struct CheckResult {
     pub since: u64,
     /// Seconds since 1970 at which this was seen.
     pub checked: u64,
+    /// Set while the check goes to and fro: it is told of once, and again when it has come to rest.
+    #[serde(default)]
+    pub flaps: Option<Flaps>,
+    /// How long looking took, in milliseconds.
+    #[serde(default)]
+    pub took_ms: u64,
+}
+
+impl CheckResult {
+    /// How old this is, where it was taken over into a run that looked at the rest at `run`.
+    pub fn age(&self, run: u64, now: u64) -> Option<String> {
+        (self.checked.saturating_add(60) < run).then(|| base::time::ago(self.checked, now))
+    }
+}
+
+/// When the latest of some results was seen: when the run was that they are from.
+pub fn looked_at(results: &[CheckResult]) -> Option<u64> {
+    results.iter().map(|result| result.checked).max()
 }

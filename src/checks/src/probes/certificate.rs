@@ -4,7 +4,7 @@ use crate::finding::{Finding, Problem};
 use crate::names::canonical;
 use crate::probes::listeners::Listener;
 use crate::tls::Certificate;
-use crate::world::World;
+use crate::world::{World, each};
 use wire::dns::Record;
 
 const DAY: i64 = 86_400;
@@ -144,11 +144,16 @@ pub async fn tlsa_of_clients(world: &World) -> Finding {
     let wanted = "TLSA records of the keys that these ports serve";
     let listeners = [Listener::Submissions, Listener::Submission, Listener::Imaps, Listener::Https];
     let (mut problems, mut right) = (Vec::new(), 0);
-    for listener in listeners {
+    let look = |listener: Listener| async move {
         // A port that is down has a check of its own.
-        let Ok(certificate) = served(world, listener).await else { continue };
+        let certificate = served(world, listener).await.ok()?;
         let name = format!("_{}._tcp.{}", listener.address(world).port(), world.hostname());
-        match world.names.ask(&name, "TLSA").await {
+        let answer = world.names.ask(&name, "TLSA").await;
+        Some((name, certificate, answer))
+    };
+    let looked = each(listeners.into_iter().map(look).collect()).await;
+    for (name, certificate, answer) in looked.into_iter().flatten() {
+        match answer {
             Ok(answer) => match judge_tlsa(&name, &answer.values, &certificate.key_hash) {
                 Finding { problems: found, .. } if !found.is_empty() => problems.extend(found),
                 _ => right += 1,

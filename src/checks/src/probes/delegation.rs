@@ -3,7 +3,7 @@
 use crate::finding::{Finding, Problem};
 use crate::limits::MAX_PARENT_SERVERS;
 use crate::names::{self, Answer, NamesError, canonical};
-use crate::world::World;
+use crate::world::{World, each};
 use base::Domain;
 use std::net::{IpAddr, SocketAddr};
 use wire::dns::{DelegationSigners, DkimStage, DkimStages, Ds, ZoneKeys};
@@ -40,17 +40,17 @@ pub async fn name_servers(world: &World) -> Finding {
     };
     let addresses: Vec<IpAddr> = world.host.addresses().collect();
     let mut problems = Vec::new();
-    for zone in &zones {
-        // A zone within another of ours is delegated by ourselves.
-        if zones.iter().any(|other| other != zone && zone.is_within(other)) {
-            continue;
-        }
+    // A zone within another of ours is delegated by ourselves.
+    let is_inner = |zone: &&Domain| zones.iter().any(|other| other != *zone && zone.is_within(other));
+    let outer: Vec<&Domain> = zones.iter().filter(|zone| !is_inner(zone)).collect();
+    let referrals = each(outer.iter().map(|zone| referral(world, zone)).collect()).await;
+    for (zone, referral) in outer.into_iter().zip(referrals) {
         let servers: Vec<String> = records
             .iter()
             .filter(|record| record.kind == "NS" && record.name == zone.as_str())
             .map(|record| record.value.trim_end_matches('.').to_ascii_lowercase())
             .collect();
-        match referral(world, zone).await {
+        match referral {
             Ok(answer) => problems.extend(judge_referral(zone, &answer, &servers, &addresses)),
             Err(why) => return Finding::unknown(why, wanted),
         }
@@ -93,8 +93,9 @@ pub async fn dnssec(world: &World) -> Finding {
         Err(why) => return Finding::unknown(why, wanted),
     };
     let mut problems = Vec::new();
-    for zone in &zones {
-        match world.names.ask(zone.as_str(), "SOA").await {
+    let answers = each(zones.iter().map(|zone| world.names.ask(zone.as_str(), "SOA")).collect()).await;
+    for (zone, answer) in zones.iter().zip(answers) {
+        match answer {
             Ok(answer) if answer.authenticated => {}
             Ok(_) => problems.push(Problem::new(zone.as_str(), "not signed, as far as the world can tell", wanted)),
             Err(error @ NamesError::Failed(..)) => {
@@ -114,13 +115,14 @@ pub async fn delegation_signer(world: &World) -> Finding {
         Err(why) => return Finding::unknown(why, wanted),
     };
     let mut problems = Vec::new();
-    for zone in &zones {
+    let answers = each(zones.iter().map(|zone| world.names.ask(zone.as_str(), "DS")).collect()).await;
+    for (zone, answer) in zones.iter().zip(answers) {
         let asked = world.client.ask(&DelegationSigners { domain: zone.clone() }).await;
         let ours = match asked {
             Ok(ours) => ours,
             Err(error) => return Finding::unknown(error.to_string(), wanted),
         };
-        match world.names.ask(zone.as_str(), "DS").await {
+        match answer {
             Ok(answer) => problems.extend(judge_ds(zone, &ours, &answer.values)),
             Err(error) => return Finding::unknown(error.to_string(), wanted),
         }

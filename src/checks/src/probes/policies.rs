@@ -2,7 +2,8 @@
 
 use super::web;
 use crate::finding::{Finding, Problem};
-use crate::world::World;
+use crate::world::{World, each};
+use base::Domain;
 
 const WANTED: &str = "a policy that names this box, over HTTPS with a certificate for the name";
 
@@ -12,9 +13,14 @@ pub async fn mta_sts(world: &World) -> Finding {
         Err(why) => return Finding::unknown(why, WANTED),
     };
     let mut problems = Vec::new();
-    for domain in &domains {
-        // Redirects are not followed (RFC 8461 §3.3).
-        let wrong = match web::fetch(world, &format!("mta-sts.{domain}"), "/.well-known/mta-sts.txt").await {
+    // Redirects are not followed (RFC 8461 §3.3).
+    let fetch = |domain: &Domain| {
+        let name = format!("mta-sts.{domain}");
+        async move { web::fetch(world, &name, "/.well-known/mta-sts.txt").await }
+    };
+    let fetched = each(domains.iter().map(fetch).collect()).await;
+    for (domain, fetched) in domains.iter().zip(fetched) {
+        let wrong = match fetched {
             Ok(policy) => judge_policy(&policy.text, world.hostname()),
             Err(trouble) => Err(trouble),
         };

@@ -4,7 +4,7 @@
 use super::Family;
 use crate::finding::{Finding, Problem};
 use crate::talk::Talk;
-use crate::world::World;
+use crate::world::{World, each};
 use base::{Address, Domain};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -132,8 +132,10 @@ pub async fn alias_targets(world: &World) -> Finding {
     };
     let domains = outside(&aliases, &own);
     let mut problems = Vec::new();
-    for domain in domains.iter().take(MOST_DOMAINS) {
-        match takes_mail(world, domain).await {
+    let asked: Vec<&Domain> = domains.iter().copied().take(MOST_DOMAINS).collect();
+    let taken = each(asked.iter().map(|domain| takes_mail(world, domain)).collect()).await;
+    for (domain, taken) in asked.into_iter().zip(taken) {
+        match taken {
             Ok(true) => {}
             Ok(false) => problems.extend(leading_to(&aliases, domain, wanted)),
             Err(why) => return Finding::unknown(why, wanted),

@@ -2,7 +2,7 @@
 
 use crate::finding::{Finding, Problem};
 use crate::names::canonical;
-use crate::world::World;
+use crate::world::{World, each};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::net::IpAddr;

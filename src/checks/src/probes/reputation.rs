@@ -4,7 +4,7 @@ use super::Family;
 use crate::finding::{Finding, Problem};
 use crate::names::{self, NamesError};
 use crate::talk::Talk;
-use crate::world::World;
+use crate::world::{World, each};
 use base::Domain;
 use std::net::{IpAddr, SocketAddr};
 
@@ -82,10 +82,10 @@ async fn entry(world: &World, query: &str) -> Entry {
 /// Asks each list about each entry: (what, the name to ask, the list).
 async fn ask_lists(world: &World, entries: Vec<(String, String, Domain)>) -> Finding {
     let wanted = "on no list";
-    let (mut listed, mut refused, mut asked) = (Vec::new(), Vec::new(), 0);
-    for (what, query, list) in entries {
-        asked += 1;
-        match entry(world, &query).await {
+    let (mut listed, mut refused, asked) = (Vec::new(), Vec::new(), entries.len());
+    let answers = each(entries.iter().map(|(_, query, _)| entry(world, query)).collect()).await;
+    for ((what, _, list), answer) in entries.into_iter().zip(answers) {
+        match answer {
             Entry::Absent => {}
             Entry::Listed(codes) => {
                 listed.push(Problem::new(list.as_str(), format!("{what} is listed ({codes})"), wanted).detail(what));
@@ -134,6 +134,8 @@ pub async fn outbound(world: &World, servers: &[Domain]) -> Finding {
     for server in servers {
         let address = match world.names.addresses(server.as_str()).await {
             Ok(addresses) => addresses.into_iter().next(),
+            // The resolver is away, and would be for the others as well.
+            Err(error @ NamesError::Away(..)) => return Finding::unknown(error.to_string(), wanted),
             Err(error) => {
                 tried.push(format!("{server}: {error}"));
                 continue;

@@ -1,12 +1,12 @@
 //! The parts of the box: does each of them answer?
 
 use crate::finding::{Finding, Problem};
+use crate::limits::ROLE_WITHIN;
 use crate::names;
 use crate::talk::Talk;
-use crate::world::World;
-use base::{HostFacts, Role};
+use crate::world::{World, each};
+use base::{Domain, HostFacts, Role};
 use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::net::UnixStream;
 use wire::{directory, dns, mailbox, mta};
 
@@ -31,7 +31,6 @@ pub async fn role(world: &World, role: Role) -> Finding {
 /// Asks a question that the table of doors lets the checks ask; roles without one are connected to.
 async fn ask(world: &World, role: Role) -> Result<String, String> {
     let client = &world.client;
-    let within = |limit| Duration::from_secs(limit);
     let asked = async {
         match role {
             Role::Directory => {
@@ -47,9 +46,9 @@ async fn ask(world: &World, role: Role) -> Result<String, String> {
         }
         .map_err(|error| error.to_string())
     };
-    match tokio::time::timeout(within(10), asked).await {
+    match tokio::time::timeout(ROLE_WITHIN, asked).await {
         Ok(answer) => answer,
-        Err(_) => Err("no answer within 10 seconds".to_owned()),
+        Err(_) => Err(format!("no answer within {} seconds", ROLE_WITHIN.as_secs())),
     }
 }
 
@@ -131,6 +130,26 @@ pub(super) fn authoritative(world: &World) -> Vec<SocketAddr> {
     world.host.bind.iter().map(|address| SocketAddr::new(*address, world.endpoints.dns.port)).collect()
 }
 
+/// What is wrong with the zones at one of its addresses.
+async fn at_server(server: SocketAddr, zones: &[Domain]) -> Vec<Problem> {
+    // One that takes no connection does not run: waiting for an answer to every zone would take longer than a probe may.
+    if let Err(trouble) = Talk::connect(server).await {
+        let subject = format!("TCP to {}", server.ip());
+        return vec![Problem::new(subject, trouble, "a connection; long answers need it")];
+    }
+    let mut problems = Vec::new();
+    let answers = each(zones.iter().map(|zone| names::ask(server, zone.as_str(), "SOA", false)).collect()).await;
+    for (zone, answer) in zones.iter().zip(answers) {
+        let wrong = match answer {
+            Ok(answer) if answer.authoritative && !answer.values.is_empty() => continue,
+            Ok(_) => "it does not know the zone".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        problems.push(Problem::new(format!("{zone} at {}", server.ip()), wrong, "an authoritative answer"));
+    }
+    problems
+}
+
 pub async fn name_server(world: &World) -> Finding {
     let zones = match world.zones().await {
         Ok(zones) => zones,
@@ -139,23 +158,12 @@ pub async fn name_server(world: &World) -> Finding {
     if world.is_demo() && tokio::net::TcpStream::connect(world.endpoints.dns.local()).await.is_err() {
         return Finding::skipped("NSD does not run in this demo");
     }
-    let mut problems = Vec::new();
-    for server in authoritative(world) {
-        // One that takes no connection does not run: waiting for an answer to every zone would take longer than a probe may.
-        if let Err(trouble) = Talk::connect(server).await {
-            let subject = format!("TCP to {}", server.ip());
-            problems.push(Problem::new(subject, trouble, "a connection; long answers need it"));
-            continue;
-        }
-        for zone in &zones {
-            let wrong = match names::ask(server, zone.as_str(), "SOA", false).await {
-                Ok(answer) if answer.authoritative && !answer.values.is_empty() => continue,
-                Ok(_) => "it does not know the zone".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            problems.push(Problem::new(format!("{zone} at {}", server.ip()), wrong, "an authoritative answer"));
-        }
-    }
+    let servers = authoritative(world);
+    let problems: Vec<Problem> = each(servers.into_iter().map(|server| at_server(server, &zones)).collect())
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
     Finding::judge(
         problems,
         format!("zones that NSD answers for: {}", zones.len()),

@@ -2,7 +2,8 @@
 
 use crate::finding::{Finding, Problem};
 use crate::limits::{FETCHED_WITHIN, MAX_POLICY};
-use crate::world::World;
+use crate::world::{World, each};
+use base::Domain;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
@@ -103,18 +104,21 @@ pub async fn program(world: &World, program: Program) -> Finding {
         Ok(domains) => domains,
         Err(why) => return Finding::unknown(why, wanted),
     };
-    let mut problems = Vec::new();
-    for domain in &domains {
-        let (host, path) = program.asks(domain.as_str(), world.hostname());
-        let wrong = match fetch(world, &host, &path).await {
-            Ok(page) if program.is_told(&page.text, domain.as_str(), world.hostname()) => continue,
-            Ok(_) => "it answers something else".to_owned(),
-            Err(trouble) => trouble,
-        };
-        let path = path.split('?').next().unwrap_or_default();
-        problems.push(Problem::new(format!("https://{host}{path}"), wrong, wanted));
-    }
+    let asked = each(domains.iter().map(|domain| wrong_settings(world, program, domain)).collect()).await;
+    let problem = |(url, wrong): (String, String)| Problem::new(url, wrong, wanted);
+    let problems = asked.into_iter().flatten().map(problem).collect();
     Finding::judge(problems, format!("domains that are told: {}", domains.len()), wanted)
+}
+
+/// Where a domain's settings are, and what is wrong with them, if anything.
+async fn wrong_settings(world: &World, program: Program, domain: &Domain) -> Option<(String, String)> {
+    let (host, path) = program.asks(domain.as_str(), world.hostname());
+    let wrong = match fetch(world, &host, &path).await {
+        Ok(page) if program.is_told(&page.text, domain.as_str(), world.hostname()) => return None,
+        Ok(_) => "it answers something else".to_owned(),
+        Err(trouble) => trouble,
+    };
+    Some((format!("https://{host}{}", path.split('?').next().unwrap_or_default()), wrong))
 }
 
 /// Browsers are told to come by HTTPS alone, and not to let the panel be shown within other pages.

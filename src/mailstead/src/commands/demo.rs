@@ -16,6 +16,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, SystemTime};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use wire::{Client, directory, dns};
 
 /// Show a whole box in a folder, without touching the machine: the same roles, on high ports of loopback.
@@ -62,6 +63,7 @@ struct Reachable {
     dns: String,
     http: String,
     https: String,
+    metrics: String,
     ca_file: PathBuf,
     hostname: Domain,
     email: Address,
@@ -168,10 +170,22 @@ async fn certificates(paths: Paths) {
     }
 }
 
+/// As the service of a live box does it.
+async fn run_checks(paths: Paths) {
+    let trouble = match super::status::collect(&paths) {
+        Ok(()) => checks::run(paths).await.err().map(|error| error.to_string()),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    if let Some(trouble) = trouble {
+        eprintln!("mailstead: {trouble}");
+    }
+}
+
 /// What is in the way shows at once and in one line, rather than in the log of some role.
 fn ports_are_free(endpoints: &Endpoints) -> anyhow::Result<()> {
-    let Endpoints { smtp, submission, submissions, imaps, pop3s, managesieve, http, https, dns, .. } = *endpoints;
-    for listen in [smtp, submission, submissions, imaps, pop3s, managesieve, http, https, dns] {
+    let Endpoints { smtp, submission, submissions, imaps, pop3s, managesieve, http, https, dns, metrics, .. } =
+        *endpoints;
+    for listen in [smtp, submission, submissions, imaps, pop3s, managesieve, http, https, dns, metrics] {
         let port = listen.port;
         listen.bind().map_err(|error| match error.kind() {
             std::io::ErrorKind::AddrInUse => {
@@ -262,21 +276,25 @@ impl Parts {
         Ok(())
     }
 
-    /// What the watches of a live machine do: NSD and nginx look again when zones or the certificate changed. A role
-    /// that ends is started again, as systemd would.
+    /// What the watches of a live machine do: NSD and nginx look again when zones or the certificate changed, and the checks
+    /// run when the panel asks for it. A role that ends is started again, as systemd would.
     async fn watch(&mut self, paths: &Paths) -> anyhow::Result<()> {
         let changed = |path: PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
-        let stamps = || -> (Option<SystemTime>, Option<SystemTime>) {
-            (changed(paths.zones().join("published")), changed(paths.tls_pair()))
+        let stamps = || -> [Option<SystemTime>; 3] {
+            [paths.zones().join("published"), paths.tls_pair(), paths.look_again()].map(changed)
         };
         let mut seen = stamps();
+        let mut checks: Option<JoinHandle<()>> = None;
         loop {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let now = stamps();
-            if now.0 != seen.0 {
+            if now[0] != seen[0] {
                 self.reload_zones(paths).await?;
             }
-            if now.1 != seen.1
+            if now[2].is_some() && now[2] != seen[2] && checks.as_ref().is_none_or(JoinHandle::is_finished) {
+                checks = Some(tokio::spawn(run_checks(paths.clone())));
+            }
+            if now[1] != seen[1]
                 && let Some(nginx) = &self.nginx
             {
                 let config = paths.on_host("/etc/nginx/nginx.conf");
@@ -373,6 +391,7 @@ fn reachable(paths: &Paths, config: &BoxConfig, password: Option<String>, missin
         dns: at(endpoints.dns),
         http: at(endpoints.http),
         https: at(endpoints.https),
+        metrics: at(endpoints.metrics),
         ca_file: paths.tls().join("ca.pem"),
         hostname: config.hostname.clone(),
         email: config.email.clone(),

@@ -186,7 +186,7 @@ fn progress() -> ProgressBar {
 }
 
 /// What only root can see, the difference from the plan included.
-fn collect(paths: &Paths) -> anyhow::Result<()> {
+pub fn collect(paths: &Paths) -> anyhow::Result<()> {
     let differences = match (paths.is_live(), commands::config(paths)) {
         (false, _) => Err("a demo leaves the machine alone".to_owned()),
         (true, Err(error)) => Err(error.to_string()),

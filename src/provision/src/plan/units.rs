@@ -135,6 +135,8 @@ fn timers(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     Ok(())
 }
 
+const LOOK_AGAIN: &str = "mailstead-look-again.path";
+
 /// Unprivileged roles write a file; these watches have the part that serves it look again.
 fn handovers(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     let certificate = (
@@ -151,11 +153,15 @@ fn handovers(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     );
     let wanted = [Some(certificate), (facts.config.dns == DnsMode::Box).then_some(zones)];
     for (name, what, path, commands) in wanted.into_iter().flatten() {
-        let watch = render(templates::HANDOVER_PATH, context! { what, path })?;
+        let watch = render(templates::HANDOVER_PATH, context! { what, path, unit => "" })?;
         plan.file(Stage::Files, &unit_file(&format!("mailstead-{name}.path")), watch);
         let act = render(templates::HANDOVER_SERVICE, context! { what, commands })?;
         plan.file(Stage::Files, &unit_file(&format!("mailstead-{name}.service")), act);
     }
+    // The panel has no right to start anything; it writes a mark.
+    let asked = context! { what => "the checks run when the panel asks for it",
+    path => super::files::text(&facts.paths.look_again()), unit => "mailstead-checks.service" };
+    plan.file(Stage::Files, &unit_file(LOOK_AGAIN), render(templates::HANDOVER_PATH, asked)?);
     Ok(())
 }
 
@@ -182,7 +188,7 @@ fn start(facts: &PlanFacts, plan: &mut Plan) {
         );
     }
     plan.add(Stage::Services, unit("nginx.service", &["/etc/nginx/nginx.conf"], OnChange::Reload));
-    let watches = ["mailstead-nginx-certificate.path", "mailstead-nsd-zones.path"];
+    let watches = ["mailstead-nginx-certificate.path", "mailstead-nsd-zones.path", LOOK_AGAIN];
     let timers = TIMERS.map(|(name, ..)| format!("mailstead-{name}.timer"));
     for name in watches.into_iter().map(str::to_owned).chain(timers) {
         let file = unit_file(&name);

@@ -53,6 +53,8 @@ fn nginx(facts: &PlanFacts) -> Result<String, ProvisionError> {
             log => text(&paths.log()),
             plain_listen => listen(endpoints.http.port),
             tls_listen => listen(endpoints.https.port),
+            metrics_listen => loopback(facts, endpoints.metrics.port),
+            checks => text(&paths.checks()),
             port => port(facts),
             pair => text(&paths.tls_pair()),
             profiles => text(&paths.profiles()),
@@ -64,6 +66,12 @@ fn nginx(facts: &PlanFacts) -> Result<String, ProvisionError> {
             web_socket => text(&paths.socket(Role::Web, "web")),
         },
     )
+}
+
+/// This machine alone; where it has no IPv6 its loopback may have none either.
+fn loopback(facts: &PlanFacts, port: u16) -> Vec<String> {
+    let ipv6 = (facts.config.demo.is_none() && facts.host.ipv6.is_some()).then(|| format!("[::1]:{port}"));
+    std::iter::once(format!("127.0.0.1:{port}")).chain(ipv6).collect()
 }
 
 fn sites(facts: &PlanFacts) -> Vec<Shown> {
@@ -164,7 +172,15 @@ mod tests {
         facts.config = BoxConfig::new(owner, Domain::parse("box.b.org").unwrap(), DnsMode::External);
         facts.host.ipv6 = None;
         judged(&facts, dir.path());
-        assert!(!nginx(&facts).unwrap().contains("[::]"));
+        let config = nginx(&facts).unwrap();
+        assert!(!config.contains("[::]") && !config.contains("[::1]"));
+    }
+
+    #[test]
+    fn the_figures_are_told_to_this_machine_alone() {
+        let config = nginx(&facts(Paths::live(), false)).unwrap();
+        let all: Vec<&str> = config.lines().filter(|line| line.contains("19725")).map(str::trim).collect();
+        assert_eq!(all, ["listen 127.0.0.1:19725;", "listen [::1]:19725;"]);
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn render(clients: &Clients, domain: Option<&Domain>, trouble: bool) -> Result<S
     let svg = svg.find("<svg").and_then(|at| svg.get(at..)).unwrap_or_default().to_owned();
     let template = clients.pages.0.get_template("setup.html")?;
     Ok(template.render(context! {
-        hostname, refresh => 0, trouble, address,
+        hostname, trouble, address,
         domain => domain.map_or("", Domain::as_str),
         qr => minijinja::Value::from_safe_string(svg),
         imaps => IMAPS, pop3s => POP3S, submissions => SUBMISSIONS, submission => SUBMISSION,

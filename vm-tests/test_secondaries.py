@@ -130,7 +130,7 @@ def test_two_secondaries_have_every_change_at_once_and_answer_when_the_box_is_da
     assert re.search(rf"\[{re.escape(zone)}\.\] notify, incoming, remote 45\.90\.101\.10", log), log
     for host in (knot.host, nsd.host):
         assert world.laptop.run("dig", "+short", f"@{host.ipv4}", f"shop.{zone}", "A").out.strip() == "45.90.9.9"
-    # Asked for the difference, the box gives the whole: it would be twice as long, since all signatures are new.
+    # Asked for the difference, the box gives the whole: the difference is longer, since all signatures are new.
     whole = transfer(knot.host, box.ipv4, zone, f"IXFR={before}", knot.tsig)
     assert whole.count("IN\tSOA") == 2 and f"mta-sts.{zone}." in whole, whole[:2000]
 

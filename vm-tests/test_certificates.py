@@ -80,13 +80,18 @@ class DaneSenders(threading.Thread):
             self.wrong.append(postfix)
         self._sets.add(self.records())
         for pins in self._sets:
-            rrs = [word for pin in pins for word in ("-dane_tlsa_rrdata", f"3 1 1 {pin}")]
-            said = self._world.laptop.run(
-                "openssl", "s_client", "-connect", f"{self._owner.hostname}:25", "-starttls", "smtp", "-brief",
-                "-verify_return_error", "-dane_tlsa_domain", self._owner.hostname, *rrs, input="QUIT\r\n", check=False, timeout=30,
-            ).text  # fmt: skip
-            if "DANE TLSA 3 1 1" not in said or "Verification: OK" not in said:
+            accepted, said = self.by(pins)
+            if not accepted:
                 self.wrong.append(f"{pins}: {said}")
+
+    def by(self, pins):
+        """Whether openssl accepts the server by these records, and what it said."""
+        rrs = [word for pin in pins for word in ("-dane_tlsa_rrdata", f"3 1 1 {pin}")]
+        said = self._world.laptop.run(
+            "openssl", "s_client", "-connect", f"{self._owner.hostname}:25", "-starttls", "smtp", "-brief",
+            "-verify_return_error", "-dane_tlsa_domain", self._owner.hostname, *rrs, input="QUIT\r\n", check=False, timeout=30,
+        ).text  # fmt: skip
+        return "DANE TLSA 3 1 1" in said and "Verification: OK" in said, said
 
     def turn(self, seconds):
         """Hours went by for the role: the sets of before are forgotten, as their TTL has passed."""
@@ -175,6 +180,7 @@ def test_a_key_is_changed_and_no_sender_who_checks_dane_is_ever_turned_away(worl
         assert run()["stage"]["is"] == "steady"
         wait_records(new)
         senders.more(3)
+        assert not senders.by({old})[0], "the judge can tell"
     finally:
         senders.close()
 

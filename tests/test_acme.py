@@ -1,13 +1,16 @@
 """Certificates from an authority: by records and by files, without the names that fail, from a second authority when the
 first is away, and served on every port within a minute."""
 
+import email.utils
+import json
 import shutil
 import ssl
 import subprocess
+import time
 
 import pytest
 from outside import names
-from outside.authority import Pebble, free_port
+from outside.authority import Busy, Pebble, free_port
 from outside.box import Box, eventually
 from test_certificates import PORTS, served
 
@@ -139,6 +142,44 @@ def test_a_second_authority_is_asked_when_the_first_is_away_and_a_lost_account_i
     world.authority.start()
     box.run("certificate", "renew")
     assert chain(box) != first
+
+
+def ledger(box):
+    return json.loads((box.folder / "var/lib/mailstead/certs/ledger.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("status", "written"),
+    [(429, lambda at: str(int(at - time.time()))), (503, lambda at: email.utils.formatdate(at, usegmt=True))],
+    ids=["too many requests, in seconds", "unavailable, until a date"],
+)
+def test_an_authority_that_says_when_to_come_again_is_left_alone_until_then(internet, status, written):
+    world = internet(http_works=False)
+    until = time.time() + 3 * 3600
+    busy = Busy(world.authority, written(until), status)
+    world.write(f"acme:\n  directory: {busy.directory}\n  ca_file: {world.authority.ca_file}\n")
+    box = world.start()
+    try:
+        last = world.status()["last"]
+        assert last["failed"] and "too many today" in last["words"]
+        assert abs(ledger(box)["closed"][busy.directory]["until"] - until) < 60
+        assert busy.orders == 1
+        # Neither the timer nor the owner has it asked before.
+        box.run("run", "certs", check=False)
+        assert "it is left alone until" in box.run("certificate", "renew", check=False).stderr
+        assert busy.orders == 1 and world.status()["own"]
+        # Another authority is asked in the meantime, and a renewal as well is refused only once.
+        also = f"  fallback:\n  - directory: {world.authority.directory}\n    ca_file: {world.authority.ca_file}\n"
+        world.write(f"acme:\n  directory: {busy.directory}\n  ca_file: {world.authority.ca_file}\n{also}")
+        box.run("certificate", "renew")
+        assert f"box.{ZONE}" in world.status()["names"] and busy.orders == 1
+        kept = ledger(box)
+        kept["closed"] = {}
+        (box.folder / "var/lib/mailstead/certs/ledger.json").write_text(json.dumps(kept))
+        box.run("certificate", "renew")
+        assert busy.orders == 2
+    finally:
+        busy.close()
 
 
 def test_an_account_that_the_owner_has_with_an_authority_is_used(internet, tmp_path):

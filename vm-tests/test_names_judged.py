@@ -87,3 +87,17 @@ def _delv(world, name, kind="SOA"):
     key = re.search(r"DNSKEY (\d+) (\d+) (\d+) (\S+)", anchor).groups()
     world.laptop.write("/root/anchor.conf", 'trust-anchors { . static-key %s %s %s "%s"; };\n' % key)
     return world.laptop.run("delv", "-a", "/root/anchor.conf", name, kind).out
+
+
+def test_what_is_mended_is_seen_at_once_though_the_boxs_resolver_heard_otherwise(world, disposable):
+    """A resolver remembers for a minute that a signature did not fit; mending has the box's own ask anew."""
+    owner, zone = disposable, f"/var/lib/mailstead/zones/{disposable.domain}.zone"
+    owner.box.run(
+        "sed", "-i", "-E", r"/RRSIG\s+SOA/s/[A-Za-z0-9+\/]{20}(=*)$/AAAAAAAAAAAAAAAAAAAA\1/", zone
+    )
+    owner.box.run(f"nsd-control reload {owner.domain} && sleep 1 && systemctl restart unbound")
+    look = ("status", "--group", "dnssec")
+    wait_for(lambda: "signatures and DS do not match" in owner.run(*look, check=False).out, 30, "the check to see it", interval=1)
+    mended = owner.run("status", "--mend", "dnssec", check=False)
+    assert mended.ok, mended.text
+    assert owner.run(*look).ok

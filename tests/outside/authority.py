@@ -1,10 +1,12 @@
 """Certificate authorities: Pebble on loopback, with its usual random failures."""
 
+import http.server
 import json
 import os
 import socket
 import ssl
 import subprocess
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -14,6 +16,50 @@ from .box import eventually
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
+
+
+class Busy:
+    """Stands before a Pebble: new orders are refused, with the time when to come again. `orders` counts them."""
+
+    def __init__(self, pebble, retry_after, status=429):
+        self.orders, port = 0, free_port()
+        self.directory = f"https://localhost:{port}/dir"
+        busy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                context = ssl.create_default_context(cafile=pebble.ca_file)
+                with urllib.request.urlopen(pebble.directory, context=context, timeout=5) as answer:
+                    found = json.loads(answer.read())
+                found["newOrder"] = f"https://localhost:{port}/order"
+                found.pop("renewalInfo", None)
+                self.answer(200, "application/json", found)
+
+            def do_POST(self):
+                busy.orders += 1
+                self.rfile.read(int(self.headers["Content-Length"]))
+                problem = {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many today", "status": status}
+                self.answer(status, "application/problem+json", problem, {"Retry-After": retry_after})
+
+            def answer(self, status, kind, what, more=None):
+                body = json.dumps(what).encode()
+                self.send_response(status)
+                for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(more or {})}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *words):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pebble.folder / "pebble.pem", pebble.folder / "pebble.key")
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self._server.shutdown()
 
 
 class Pebble:

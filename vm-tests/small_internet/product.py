@@ -76,10 +76,10 @@ class Owner:
         if self.dns == "box":
             self._delegate(ds=())
 
-    def _delegate(self, ds):
+    def _delegate(self, ds, others=()):
         servers = [f"ns{n}.{self.hostname}" for n in (1, 2)]
         glue = [f"{name}={address}" for name in servers for address in (self.box.ipv4, self.box.ipv6)]
-        self.world.names.delegate(self.domain, servers, glue, ds)
+        self.world.names.delegate(self.domain, [*servers, *others], glue, ds)
 
     def put_key(self, signer):
         self.box.write("/root/release-key.pem", signer.public)
@@ -99,16 +99,30 @@ class Owner:
         self.password = _after("Password:", screen)
         self.recovery_key = re.search(r"AGE-SECRET-KEY-[0-9A-Z]+", screen).group(0)
 
-    def enter_ds(self):
-        """Has the registrar publish the DS that the box names."""
+    def ds_lines(self):
+        """The DS records that the box names, with SHA-256."""
         said = self.run("dns", "ds", self.domain).out.splitlines()
-        lines = [line.strip() for line in said if re.search(r" IN DS \d+ \d+ 2 ", line)]
-        self._delegate(ds=lines)
+        return [line.strip() for line in said if re.search(r" IN DS \d+ \d+ 2 ", line)]
+
+    def enter_ds(self, lines=None, others=()):
+        """Has the registrar publish the DS that the box names (or `lines`), and name servers beside the box's own."""
+        lines = self.ds_lines() if lines is None else lines
+        self._delegate(ds=lines, others=others)
         return lines
 
     def run(self, *arguments, **how):
         """A command of mailstead on the box."""
         return self.box.run(MAILSTEAD, *arguments, **{"env": self.environment(), **how})
+
+    def turn_clock(self, role, seconds):
+        """Has one role run that far in the future from now on (libfaketime); a role without a timer starts anew."""
+        if not self.box.run("test", "-d", "/usr/lib/x86_64-linux-gnu/faketime", check=False).ok:
+            self.box.run("apt-get", "update", "-q")
+            self.box.run("apt-get", "install", "-y", "-q", "libfaketime")
+        clock = f"LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1 FAKETIME=+{seconds} DONT_FAKE_MONOTONIC=1 FAKETIME_DISABLE_SHM=1"
+        unit = f"mailstead-{role}.service"
+        self.box.write(f"/run/systemd/system/{unit}.d/clock.conf", f"[Service]\nEnvironment={clock}\n")
+        self.box.run(f"systemctl daemon-reload && systemctl try-restart {unit}")
 
     def add_user(self, address):
         """Adds an account; returns its generated password."""

@@ -28,6 +28,8 @@ TOOLS = {
     "pgrep": "procps",
     "strip": "binutils",
     "dpkg-deb": "dpkg",
+    "dnssec-cds": "bind9-utils",
+    "faketime": "faketime",
     "/usr/lib/python3/dist-packages/pytest": "python3-pytest",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
@@ -38,8 +40,9 @@ BOX_PACKAGES = (
     "openssh-server python3 sudo apt-utils less dns-root-data"
 ).split()
 
-# What a box may install from the package server (with what these depend on and recommend).
-BOX_INSTALLABLE = "nginx nsd unbound nftables unattended-upgrades systemd-timesyncd chrony".split()
+# What a box may install from the package server (with what these depend on and recommend). With libfaketime tests turn the
+# clock of one role.
+BOX_INSTALLABLE = "nginx nsd unbound nftables unattended-upgrades systemd-timesyncd chrony libfaketime".split()
 
 # One image for all hosts that are not boxes.
 NET_SUITE = "trixie"

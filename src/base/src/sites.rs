@@ -10,6 +10,17 @@ use std::collections::BTreeMap;
 /// By name; each answers under `www.` as well, unless that has a site of its own.
 pub type Sites = BTreeMap<Domain, Site>;
 
+/// The names that the sites answer under.
+pub fn names(sites: &Sites) -> impl Iterator<Item = Domain> {
+    sites.keys().flat_map(with_www)
+}
+
+/// A name, and the one with `www.` before it.
+pub fn with_www(name: &Domain) -> impl Iterator<Item = Domain> + use<> {
+    let www = (!name.as_str().starts_with("www.")).then(|| Domain::parse(&format!("www.{name}")).ok());
+    std::iter::once(name.clone()).chain(www.flatten())
+}
+
 /// What a name leads to: one of `folder`, `redirect` and `proxy`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]

@@ -24,9 +24,10 @@ mod owner;
 mod pair;
 mod profiles;
 mod renewal;
-mod roll;
+pub mod roll;
 mod run;
 mod status;
+mod trust;
 mod zone;
 
 pub use inspect::{Certificate, served};

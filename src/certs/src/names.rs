@@ -2,6 +2,7 @@
 
 use crate::CertsError;
 use crate::limits::{LOOKED_UP_AT_ONCE, MAX_NAMES};
+use base::sites::{self, with_www};
 use base::{BoxConfig, DnsMode, Domain, Endpoints, HostFacts, Paths};
 use hickory_resolver::TokioResolver;
 use std::net::IpAddr;
@@ -31,13 +32,10 @@ impl Name {
 /// Every name that there should be a certificate for: the hostname first, the sites of the web last.
 pub fn wanted(config: &BoxConfig, domains: &[Domain]) -> Vec<String> {
     let below = |domain: &Domain| PREFIXES.map(|prefix| format!("{prefix}.{domain}"));
-    let with_www = |domain: &Domain| {
-        let www = (!domain.as_str().starts_with("www.")).then(|| format!("www.{domain}"));
-        std::iter::once(domain.to_string()).chain(www)
-    };
     let mut names = vec![config.hostname.to_string()];
     names.extend(domains.iter().flat_map(below));
-    names.extend(domains.iter().chain(config.sites.keys()).flat_map(with_www));
+    let on_the_web = domains.iter().flat_map(with_www).chain(sites::names(&config.sites));
+    names.extend(on_the_web.map(|name| name.to_string()));
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names

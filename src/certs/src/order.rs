@@ -113,8 +113,12 @@ impl Desk<'_> {
             let new = NewOrder::new(&identifiers).replaces(replaces.clone());
             match self.session.account.new_order(&new).await {
                 Ok(order) => return Ok(order),
-                // Already replaced, another authority's, or not understood: an order as any other.
-                Err(error) => tracing::debug!("the order does not say what it replaces: {error}"),
+                Err(error) => match self.trouble(error) {
+                    // It wants to be left alone for a while, or does not know this box.
+                    trouble @ (Trouble::Account | Trouble::Authority { until: Some(_), .. }) => return Err(trouble),
+                    // Already replaced, another authority's, or not understood: an order as any other.
+                    trouble => tracing::debug!("the order does not say what it replaces: {trouble:?}"),
+                },
             }
         }
         let order = self.session.account.new_order(&NewOrder::new(&identifiers)).await;

@@ -11,13 +11,14 @@ use crate::renewal::{self, Window};
 use crate::roll::{self, Published, Roll, World};
 use crate::status::{self, Last};
 use crate::zone::{self, Servers};
-use crate::{Certificate, CertsError, local, owner, pair, profiles, served};
+use crate::{Certificate, CertsError, local, owner, pair, profiles, served, trust};
 use base::acme::{Authority, LETS_ENCRYPT};
 use base::{BoxConfig, DnsMode, Paths, time};
 use instant_acme::CertificateIdentifier;
 use rcgen::KeyPair;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::collections::BTreeMap;
+use std::path::Path;
 use wire::{Client, dns};
 
 /// Why there is something to do now for these names, in words; `None` when all is good for a while.
@@ -42,6 +43,9 @@ fn due_by(paths: &Paths, names: &[String], ledger: &Ledger, now: u64) -> Result<
     if is_own(&certificate) {
         return Ok(Some("the certificate is the box's own, which nobody trusts".to_owned()));
     }
+    if is_foreign(paths, &certificate, now)? {
+        return Ok(Some(format!("the certificate is from an authority that nobody trusts ({})", certificate.issuer)));
+    }
     let window = Window::load(paths, &certificate_id(paths)?);
     if now >= renewal::at(&certificate, window.as_ref()) {
         return Ok(Some(format!("the certificate ends on {}", time::readable(certificate.not_after))));
@@ -53,6 +57,14 @@ fn due_by(paths: &Paths, names: &[String], ledger: &Ledger, now: u64) -> Result<
 /// Whether no authority issued it.
 pub(crate) fn is_own(certificate: &Certificate) -> bool {
     certificate.self_signed || certificate.issuer.contains(local::DEMO_AUTHORITY)
+}
+
+/// Whether it is from an authority that nobody trusts, and that no authority of `box.yaml` is: a private one that the owner
+/// named there is known to those who use the box.
+fn is_foreign(paths: &Paths, certificate: &Certificate, now: u64) -> Result<bool, CertsError> {
+    let chain = Pair::served(paths)?.chain;
+    let Some(name) = certificate.names.first().map(|name| name.replacen("*.", "any.", 1)) else { return Ok(true) };
+    Ok(!status::is_issued(paths, &chain)? && trust::is_of_nobody(&chain, &name, Path::new(trust::SYSTEM_ROOTS), now))
 }
 
 /// The unique identifier of the served certificate (RFC 9773 §4.1), for what has one.
@@ -161,10 +173,15 @@ impl Run<'_> {
         due_by(self.paths, names, &self.ledger, self.now)
     }
 
+    /// Whether somebody trusts it.
+    fn is_of_use(&self, certificate: &Certificate) -> Result<bool, CertsError> {
+        Ok(!is_own(certificate) && !is_foreign(self.paths, certificate, self.now)?)
+    }
+
     /// What is sought: the names that are not left out for now, up to what one certificate takes.
     fn sought(&self) -> Result<Vec<Sought>, CertsError> {
         let certificate = served(self.paths)?.unwrap_or_default();
-        let may_leave_out = is_own(&certificate) || renewal::may_leave_out(&certificate, self.now);
+        let may_leave_out = !self.is_of_use(&certificate)? || renewal::may_leave_out(&certificate, self.now);
         let is_host = |name: &str| name == self.config.hostname.as_str();
         let names = self.looked.names.iter().filter(|name| {
             // A name that is served is asked for again with every renewal.
@@ -223,8 +240,9 @@ impl Run<'_> {
             }
             outcome = match opened {
                 Ok(session) => {
-                    let issued = served(self.paths)?.is_some_and(|certificate| !is_own(&certificate));
-                    let replaces = identifier(self.paths)?.filter(|_| issued);
+                    let present = served(self.paths)?.unwrap_or_default();
+                    let replaces =
+                        identifier(self.paths)?.filter(|_| self.is_of_use(&present).is_ok_and(|of_use| of_use));
                     let desk = Desk { paths: self.paths, config: self.config, session: &session, key, replaces };
                     let mut clerk = Counting { desk, ledger: &mut self.ledger, now: self.now };
                     issue::obtain(&mut clerk, sought.clone()).await?
@@ -313,7 +331,7 @@ impl Clerk for Counting<'_> {
         self.ledger.save(self.desk.paths)?;
         let chain = self.desk.order(names, depth).await?;
         if depth == Depth::Issued {
-            status::issued_by(self.desk.paths, directory)?;
+            status::issued_by(self.desk.paths, directory, &Pair::parse(&chain).chain)?;
         }
         Ok(chain)
     }

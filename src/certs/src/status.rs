@@ -7,6 +7,7 @@ use crate::{Certificate, CertsError, pair, served};
 use base::acme::Authority;
 use base::{BoxConfig, Paths, durable, time};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// What the last run did.
@@ -57,16 +58,32 @@ pub fn save(paths: &Paths, last: &Last) -> Result<(), CertsError> {
     durable::write(&file, &text, 0o600).map_err(bad)
 }
 
-/// Remembers who issued what is served: whom to ask about its renewal.
-pub fn issued_by(paths: &Paths, directory: &str) -> Result<(), CertsError> {
-    pair::write(&paths.certs().join("issuer"), &format!("{directory}\n"), 0o600)
+/// Remembers who issued a chain: whom to ask about its renewal.
+pub fn issued_by(paths: &Paths, directory: &str, chain: &str) -> Result<(), CertsError> {
+    pair::write(&issuer_file(paths), &format!("{directory}\n{}\n", digest(chain)), 0o600)
+}
+
+/// Whether a chain is the latest that an authority issued to this box.
+pub fn is_issued(paths: &Paths, chain: &str) -> Result<bool, CertsError> {
+    let noted = pair::read(&issuer_file(paths))?.unwrap_or_default();
+    Ok(noted.lines().nth(1) == Some(digest(chain).as_str()))
+}
+
+/// An authority's directory, and the SHA-256 of the latest chain from there.
+fn issuer_file(paths: &Paths) -> std::path::PathBuf {
+    paths.certs().join("issuer")
+}
+
+fn digest(chain: &str) -> String {
+    hex::encode(Sha256::digest(chain.trim_end()))
 }
 
 /// Who issued what is served, of the authorities in `box.yaml`; the first where nothing was noted.
 pub fn issuer(paths: &Paths, config: &BoxConfig) -> Option<Authority> {
-    let noted = pair::read(&paths.certs().join("issuer")).ok().flatten();
+    let noted = pair::read(&issuer_file(paths)).ok().flatten();
     let authorities = config.acme.authorities();
-    let found = noted.and_then(|noted| authorities.iter().find(|one| one.directory == noted.trim()));
+    let found =
+        noted.and_then(|noted| authorities.iter().find(|one| Some(one.directory.as_str()) == noted.lines().next()));
     found.or(authorities.first()).cloned()
 }
 

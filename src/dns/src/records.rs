@@ -33,6 +33,8 @@ pub struct ZoneFacts {
     pub relays: Vec<Relay>,
     /// How strict DMARC is; domains that are not named are not strict.
     pub dmarc: BTreeMap<Domain, DmarcPolicy>,
+    /// The names under which the box serves sites.
+    pub sites: Vec<Domain>,
     /// Where a domain's logo lies (BIMI), an `https` address of an SVG file.
     pub logos: BTreeMap<Domain, base::config::Logo>,
     /// Other servers that answer for the zones.
@@ -75,7 +77,33 @@ impl ZoneFacts {
 
     /// Every record of every zone, zone by zone.
     pub fn records(&self) -> Vec<Record> {
-        custom::merged(self.generated(), &self.custom, self)
+        let mut all = custom::merged(self.generated(), &self.custom, self);
+        for site in &self.sites {
+            let more = self.site(site, &all);
+            all.extend(more);
+        }
+        all
+    }
+
+    /// What leads to a site, unless the owner led its name elsewhere. Not among the generated records, so the owner can add
+    /// an address of another machine as to any free name.
+    fn site(&self, site: &Domain, all: &[Record]) -> Vec<Record> {
+        let name = site.as_str();
+        let Some(zone) = self.zone_of(name) else { return Vec::new() };
+        let is_cut = |record: &Record| {
+            record.kind == "NS"
+                && record.name != zone.as_str()
+                && Domain::parse(&record.name).is_ok_and(|cut| site.is_within(&cut))
+        };
+        let leads = |record: &Record| record.name == name && matches!(record.kind.as_str(), "A" | "AAAA" | "CNAME");
+        if all.iter().any(|record| leads(record) || is_cut(record)) {
+            return Vec::new();
+        }
+        let mut list = List { zone, records: Vec::new() };
+        self.addresses(&mut list, name, Need::Recommended, "The site of this name (box.yaml) is on this box.");
+        list.nothing_sent_from(name, Need::Optional);
+        list.records.retain(|new| !all.iter().any(|there| there.name == new.name && there.kind == new.kind));
+        list.records
     }
 
     /// Every record that follows from the facts alone.
@@ -387,6 +415,7 @@ pub mod tests {
             authorities: vec![Authority { name: "letsencrypt.org".into(), account: None }],
             relays: Vec::new(),
             dmarc: BTreeMap::new(),
+            sites: Vec::new(),
             logos: BTreeMap::new(),
             secondaries: Vec::new(),
             moving: false,
@@ -519,6 +548,37 @@ pub mod tests {
         assert_eq!(find(&records, "_autodiscover._tcp.example.org", "SRV"), ["0 1 443 box.example.org."]);
         assert_eq!(find(&records, "default._bimi.example.org", "TXT"), ["v=BIMI1; l=https://example.org/logo.svg;"]);
         assert_eq!(find(&records, "_dmarc.www.example.org", "TXT"), ["v=DMARC1; p=reject"]);
+    }
+
+    #[test]
+    fn the_names_of_sites_lead_to_the_box_unless_the_owner_leads_them_elsewhere() {
+        let domain = |name| Domain::parse(name).unwrap();
+        let sites = vec![domain("shop.example.org"), domain("www.example.org"), domain("shop.elsewhere.example")];
+        let facts = ZoneFacts { sites, ..facts() };
+        let records = facts.records();
+        assert_eq!(find(&records, "shop.example.org", "A"), ["192.0.2.25"]);
+        assert_eq!(find(&records, "shop.example.org", "AAAA"), ["2001:db8::25"]);
+        assert_eq!(find(&records, "shop.example.org", "MX"), ["0 ."]);
+        assert_eq!(find(&records, "_dmarc.shop.example.org", "TXT"), ["v=DMARC1; p=reject"]);
+        assert_eq!(find(&records, "www.example.org", "A").len(), 1, "that name leads here anyway");
+        assert!(find(&records, "shop.elsewhere.example", "A").is_empty(), "another's zone");
+        let added = |kind: &str, value: &str| {
+            let (name, kind, value) = ("shop.example.org".to_owned(), kind.to_owned(), value.to_owned());
+            let record = Custom { name, kind, value, ttl: 300, replace: false };
+            let kept = custom::changed(&[], wire::dns::CustomChange::Add(record), &facts).unwrap();
+            ZoneFacts { custom: kept, ..facts.clone() }.records()
+        };
+        let other = added("A", "198.51.100.9");
+        assert_eq!(find(&other, "shop.example.org", "A"), ["198.51.100.9"]);
+        assert!(find(&other, "shop.example.org", "AAAA").is_empty(), "not half here and half there");
+        for (kind, value) in [("CNAME", "host.example.net."), ("NS", "ns.example.net.")] {
+            let led = added(kind, value);
+            let there = led.iter().filter(|record| record.name == "shop.example.org");
+            assert_eq!(there.map(|record| record.kind.as_str()).collect::<Vec<_>>(), [kind]);
+        }
+        let text = added("TXT", "v=spf1 include:shop.example -all");
+        assert_eq!(find(&text, "shop.example.org", "TXT"), ["v=spf1 include:shop.example -all"]);
+        assert_eq!(find(&text, "shop.example.org", "A").len(), 1);
     }
 
     #[test]

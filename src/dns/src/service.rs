@@ -59,6 +59,7 @@ impl Dns {
             authorities,
             relays,
             dmarc,
+            sites: base::sites::names(&self.config.sites).collect(),
             logos: self.config.logos.clone(),
             secondaries: secondaries::load(&self.paths)?.into_iter().map(|kept| kept.shown.server).collect(),
             moving: planned.is_some_and(|until| until > base::time::now_unix()),
@@ -159,7 +160,7 @@ fn refusal(error: DnsError) -> Refusal {
 
 /// SHA-256 of the public keys that are served, or may be (TLSA 3 1 1, RFC 6698 §2.1): the certificate's, the one that comes
 /// next and the one before (RFC 7671 §8.1), which the certs role names in files.
-fn tls_keys(paths: &Paths) -> Vec<String> {
+pub(crate) fn tls_keys(paths: &Paths) -> Vec<String> {
     let served = || {
         let der = CertificateDer::from_pem_file(paths.tls().join("chain.pem")).ok()?;
         let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;

@@ -113,6 +113,15 @@ pub async fn publish(paths: &Paths) -> anyhow::Result<Vec<base::Domain>> {
     Ok(changed)
 }
 
+/// Has the box's own resolver forget what it heard before something was mended. It has no door for more than that: a reload
+/// empties its caches, and it answers again at once.
+pub fn forget_names(paths: &Paths) -> anyhow::Result<()> {
+    if paths.is_live() {
+        run(&["systemctl", "reload", "unbound.service"], &[])?;
+    }
+    Ok(())
+}
+
 /// After a change of accounts or aliases: zones and certificate names follow. Says in words what could not be done.
 pub async fn follow(paths: &Paths, config: &BoxConfig) -> anyhow::Result<Vec<String>> {
     let mut troubles = Vec::new();

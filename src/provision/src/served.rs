@@ -23,11 +23,9 @@ pub fn zones(paths: &Paths) -> Result<Vec<Domain>, ProvisionError> {
 
 /// Waits until NSD answers with the serial of the zone file.
 pub async fn wait(paths: &Paths, zone: &Domain) -> Result<(), ProvisionError> {
-    let file = paths.zones().join(format!("{zone}.zone"));
-    let text = std::fs::read_to_string(&file).map_err(|error| ProvisionError::file(&file, error))?;
     let host = HostFacts::load(paths).map_err(|error| ProvisionError::file(&paths.host_facts(), error))?;
-    let (Some(wanted), Some(address)) = (serial(&text), host.bind.first()) else {
-        return Err(ProvisionError::Refused(format!("{} cannot be served: no SOA or no address", file.display())));
+    let (Some(wanted), Some(address)) = (handed_over(paths, zone)?, host.bind.first()) else {
+        return Err(ProvisionError::Refused(format!("{zone} cannot be served: no SOA or no address")));
     };
     let server = SocketAddr::new(*address, 53);
     let begun = Instant::now();
@@ -42,13 +40,21 @@ pub async fn wait(paths: &Paths, zone: &Domain) -> Result<(), ProvisionError> {
     Ok(())
 }
 
+/// The serial of a zone as it was handed over to NSD.
+pub fn handed_over(paths: &Paths, zone: &Domain) -> Result<Option<u32>, ProvisionError> {
+    let file = paths.zones().join(format!("{zone}.zone"));
+    let text = std::fs::read_to_string(&file).map_err(|error| ProvisionError::file(&file, error))?;
+    Ok(serial(&text))
+}
+
 /// The serial of a zone file whose SOA record is on one line, as ours are (RFC 1035 §3.3.13).
 fn serial(zone: &str) -> Option<u32> {
     let line = zone.lines().find(|line| line.contains(" IN SOA "))?;
     line.split_whitespace().nth(6)?.parse().ok()
 }
 
-async fn asked(server: SocketAddr, zone: &Domain) -> Option<u32> {
+/// The serial that a name server answers with.
+pub async fn asked(server: SocketAddr, zone: &Domain) -> Option<u32> {
     // A resolver of its own each time: nothing comes from a cache.
     let resolver = base::names::resolver(server).ok()?;
     let answer = resolver.lookup(format!("{zone}."), RecordType::SOA).await.ok()?;

@@ -133,12 +133,12 @@ pub async fn spf_lookups(world: &World, most: usize) -> Finding {
         Err(why) => return Finding::unknown(why, wanted),
     };
     let (mut problems, mut highest) = (Vec::new(), 0);
-    for domain in &domains {
-        match count_lookups(world, domain.as_str(), most).await {
+    let counts = each(domains.iter().map(|domain| count_lookups(world, domain.as_str(), most)).collect()).await;
+    for (domain, count) in domains.iter().zip(counts) {
+        match count {
+            // No further was counted than to one too many, and to the end of that record.
             Ok(count) if count > most => {
-                let seen =
-                    if count > most + 1 { format!("{count} look-ups") } else { format!("more than {most} look-ups") };
-                problems.push(Problem::new(format!("{domain} TXT"), seen, &wanted));
+                problems.push(Problem::new(format!("{domain} TXT"), format!("{count} look-ups"), &wanted));
             }
             Ok(count) => highest = highest.max(count),
             Err(why) if world.is_demo() => return Finding::skipped(format!("this demo has no resolver ({why})")),

@@ -1,10 +1,13 @@
-//! Zones on the disk, on a turned clock, judged by ldns.
+//! Zones on the disk, on a turned clock, judged by ldns and by unbound.
+
+mod validator;
 
 use super::*;
 use crate::records::tests::facts;
 use crate::rollover::Phase;
 use std::collections::VecDeque;
 use std::process::Command;
+use validator::Validator;
 
 const NOW: u64 = 1_795_248_000;
 const HOUR: u64 = 3_600;
@@ -165,13 +168,51 @@ fn mixed(keys_of: &str, rest_of: &str) -> String {
     rest.chain(keys_of.lines().filter(is_set)).map(|line| format!("{line}\n")).collect()
 }
 
-/// A year with two rollovers of the key signing key, one of which a slow owner ends, and with the box off for weeks; looks
-/// come every six hours. At each, ldns judges what is served, and every mix of it with what may be cached, from the parent's
-/// DS as it is and as it may be cached.
-#[test]
-fn over_a_year_a_validator_finds_no_answer_bogus() {
+/// The box's certificate and its key, moved on by the certs role's own rules, in the zone that is published here.
+struct Tls<'a> {
+    paths: &'a Paths,
+    facts: &'a mut ZoneFacts,
+    look: Look,
+    now: u64,
+}
+
+impl certs::roll::World for Tls<'_> {
+    async fn publish(&mut self) -> Result<(), certs::CertsError> {
+        self.facts.tls_keys = crate::service::tls_keys(self.paths);
+        let served = Some(state(self.paths, &zone()).unwrap().serial);
+        let look = Look { served, ..self.look.clone() };
+        publish(self.paths, self.facts, &[(zone(), look)].into(), self.now, false).unwrap();
+        Ok(())
+    }
+
+    async fn published(&mut self) -> Result<certs::roll::Published, String> {
+        let text = std::fs::read_to_string(zone_file(self.paths, &zone())).unwrap();
+        Ok(certs::roll::Published { pins: Some(pins(&text)), ttl: u64::from(crate::records::TTL) })
+    }
+
+    async fn order(&mut self, key: &rcgen::KeyPair) -> Result<String, certs::CertsError> {
+        let params = rcgen::CertificateParams::new(vec!["box.example.org".to_owned()]).unwrap();
+        Ok(params.self_signed(key).unwrap().pem())
+    }
+}
+
+/// The keys that a zone's TLSA records name for port 25.
+fn pins(zone: &str) -> Vec<String> {
+    let lines =
+        zone.lines().filter(|line| line.starts_with("_25._tcp.box.example.org. ") && line.contains(" TLSA 3 1 1 "));
+    lines.filter_map(|line| Some(line.split_whitespace().last()?.to_ascii_lowercase())).collect()
+}
+
+/// A year with two rollovers of the key signing key, one of which a slow owner ends, with a change of the certificate's key,
+/// and with the box off for weeks; looks come every six hours. Whenever the zone changed, ldns judges what is served and
+/// every mix of it with what may be cached, from the parent's DS as it is and as it may be cached, and unbound asks for it.
+/// At every look, the certificate in service is among the TLSA records of every version that may be cached.
+#[tokio::test]
+async fn over_a_year_a_validator_finds_no_answer_bogus_and_no_tlsa_record_that_does_not_match() {
     let (dir, paths) = published();
-    let facts = ZoneFacts { domains: vec![zone()], ..facts() };
+    let mut facts = ZoneFacts { domains: vec![zone()], ..facts() };
+    let owner = base::Address::parse("ann@example.org").unwrap();
+    certs::initial(&paths, &base::BoxConfig::new(owner, facts.hostname.clone(), base::DnsMode::Box)).unwrap();
     let file = zone_file(&paths, &zone());
     let ds_of = |state: &State| {
         let [sha256, _] = keys::ds(&paths.dns(), &zone(), state.keys.wanted().unwrap()).unwrap();
@@ -179,8 +220,11 @@ fn over_a_year_a_validator_finds_no_answer_bogus() {
     };
     let mut parents: Vec<(u64, (String, String))> = Vec::new();
     let mut versions: VecDeque<(u64, String)> = VecDeque::new();
+    let mut asking = None::<Validator>;
     let (mut now, mut asked, mut zone_keys, mut rolled) = (NOW, 0, std::collections::BTreeSet::new(), 0);
+    let mut tls_keys = std::collections::BTreeSet::new();
     while now < NOW + 366 * DAY {
+        facts.tls_keys = crate::service::tls_keys(&paths);
         let before = state(&paths, &zone()).unwrap();
         let parent = parents.last().map(|(_, (name, _))| Parent {
             everywhere: [name.clone()].into(),
@@ -188,7 +232,7 @@ fn over_a_year_a_validator_finds_no_answer_bogus() {
             ttl: DS_TTL,
         });
         let look = Look { served: Some(before.serial), parent };
-        let done = publish(&paths, &facts, &[(zone(), look)].into(), now, false).unwrap();
+        let done = publish(&paths, &facts, &[(zone(), look.clone())].into(), now, false).unwrap();
         rolled += done.events.iter().filter(|(_, event)| matches!(event, Event::Rolled(_))).count();
         let mut state = state(&paths, &zone()).unwrap();
         let day = (now - NOW) / DAY;
@@ -206,25 +250,68 @@ fn over_a_year_a_validator_finds_no_answer_bogus() {
             parents.push((now, ds_of(&state)));
         }
         zone_keys.extend(state.keys.zone_signers().iter().map(|key| key.file.clone()));
+        // A new key for the certificate while the zone's keys are changed as well.
+        let wished = day == 202 && (now - NOW).is_multiple_of(DAY);
+        let mut tls = Tls { paths: &paths, facts: &mut facts, look, now };
+        certs::roll::advance(&paths, &mut tls, wished, now).await.unwrap();
         let served = std::fs::read_to_string(&file).unwrap();
         if versions.back().is_none_or(|(_, text)| *text != served) {
             versions.push_back((now, served.clone()));
             asked += judge(dir.path(), &mut versions, &parents, now);
+            let asking = asking.get_or_insert_with(|| Validator::new(dir.path(), &served));
+            for ds in known(&parents, now) {
+                asking.judge(&served, ds, now).unwrap_or_else(|why| panic!("day {day}: {why}"));
+            }
         }
+        let in_service = certs::served(&paths).unwrap().unwrap().spki;
+        for (_, text) in held(&versions, u64::from(crate::records::TTL), now) {
+            assert!(pins(text).contains(&in_service), "day {day}: {in_service} is served, {:?} expected", pins(text));
+        }
+        tls_keys.insert(in_service);
         // Three weeks in the dark, in the middle of things.
         let dark = day == 91 || day == 206;
-        now += if dark { 21 * DAY } else { 6 * HOUR };
+        let changing = certs::roll::Roll::load(&paths, now).unwrap().stage != certs::roll::Stage::Steady;
+        now += if dark {
+            21 * DAY
+        } else if changing {
+            HOUR / 2
+        } else {
+            6 * HOUR - (now - NOW) % (6 * HOUR)
+        };
         renew(&paths, &facts.hostname, now).unwrap();
         if dark {
             // Every cache has run out, and the first answers are from what was renewed at the start.
             let text = std::fs::read_to_string(&file).unwrap();
-            versions = [(now, text)].into();
+            versions = [(now, text.clone())].into();
             asked += judge(dir.path(), &mut versions, &parents, now);
+            let asking = asking.as_ref().unwrap();
+            asking.judge(&text, known(&parents, now).last().unwrap(), now).unwrap();
+            assert!(
+                asking.judge(&text, known(&parents, now).last().unwrap(), now + 22 * DAY).is_err(),
+                "the judge can tell"
+            );
         }
     }
-    assert_eq!(rolled, 2);
+    assert_eq!((rolled, tls_keys.len()), (2, 2));
     assert!(zone_keys.len() >= 4, "{zone_keys:?}");
     assert!(asked > 50, "{asked}");
+}
+
+/// The parent's DS as it is, and as it may be cached.
+fn known(parents: &[(u64, (String, String))], now: u64) -> Vec<&str> {
+    let ended = |index: usize| parents.get(index + 1).map_or(u64::MAX, |(next, _)| *next);
+    let all = parents.iter().enumerate().filter(|(index, _)| ended(*index).saturating_add(DS_TTL) > now);
+    all.map(|(_, (_, (_, ds)))| ds.as_str()).collect()
+}
+
+/// The versions that may be cached for a time after the next was served.
+fn held(versions: &VecDeque<(u64, String)>, ttl: u64, now: u64) -> impl Iterator<Item = &(u64, String)> {
+    let ended = move |index: usize| versions.get(index + 1).map_or(u64::MAX, |(next, _)| *next);
+    versions
+        .iter()
+        .enumerate()
+        .filter(move |(index, _)| ended(*index).saturating_add(ttl) > now)
+        .map(|(_, version)| version)
 }
 
 /// Judges every mix that a cache may hold; gives how many there were. A version may be cached for the longest TTL after
@@ -235,16 +322,9 @@ fn judge(dir: &Path, versions: &mut VecDeque<(u64, String)>, parents: &[(u64, (S
     }
     let (anchor, mix) = (dir.join("anchor"), dir.join("mix.zone"));
     let mut count = 0;
-    for (index, (_, (_, ds))) in parents.iter().enumerate() {
-        if parents.get(index + 1).is_some_and(|(next, _)| next + DS_TTL <= now) {
-            continue;
-        }
+    for ds in known(parents, now) {
         std::fs::write(&anchor, ds).unwrap();
-        for (place, (_, keys_of)) in versions.iter().enumerate() {
-            let ended = versions.get(place + 1).map_or(u64::MAX, |(next, _)| *next);
-            if ended.saturating_add(u64::from(sign::KEY_TTL)) <= now {
-                continue;
-            }
+        for (_, keys_of) in held(versions, u64::from(sign::KEY_TTL), now) {
             for (_, rest_of) in versions.iter() {
                 std::fs::write(&mix, mixed(keys_of, rest_of)).unwrap();
                 verified(&mix, Some(&anchor), now).unwrap_or_else(|why| {

@@ -160,7 +160,7 @@ async fn act(paths: &Paths, mend: &Mend) -> anyhow::Result<()> {
             for trouble in converge::follow(paths, &commands::config(paths)?).await? {
                 eprintln!("mailstead: {trouble}");
             }
-            Ok(())
+            converge::forget_names(paths)
         }
         Mend::Restart { unit } => systemctl(paths, "restart", unit).await,
         Mend::Reload { unit } => systemctl(paths, "reload-or-restart", unit).await,

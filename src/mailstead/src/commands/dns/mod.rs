@@ -114,13 +114,20 @@ impl Dns {
         match self.command {
             Command::Records { domain, shape } => {
                 let mut records = records::asked(&client, domain.as_ref()).await?;
+                if domain.is_none() {
+                    records::tell_of_sites(&config, &records);
+                }
                 records.retain(|record| record.need != Need::BoxOnly);
                 records::show(&records, &shape)?;
             }
             Command::Zone { domain, shape } => {
                 let wrong = "the DNS of this box is kept elsewhere; see: mailstead dns records";
                 anyhow::ensure!(config.dns == DnsMode::Box, wrong);
-                records::show(&records::asked(&client, domain.as_ref()).await?, &shape)?;
+                let records = records::asked(&client, domain.as_ref()).await?;
+                if domain.is_none() {
+                    records::tell_of_sites(&config, &records);
+                }
+                records::show(&records, &shape)?;
             }
             Command::Check { domain, json } => return records::check(&paths, config, domain.as_ref(), json).await,
             Command::Ds { domain, json } => keys::ds(&client, domain, json).await?,

@@ -4,6 +4,7 @@ use crate::output;
 use crate::output::say;
 use base::{BoxConfig, Domain, Paths};
 use clap::{Args, ValueEnum};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use wire::Client;
 use wire::dns::{Need, Record, Records};
@@ -36,6 +37,17 @@ pub async fn asked(client: &Client, domain: Option<&Domain>) -> anyhow::Result<V
         anyhow::ensure!(!records.is_empty(), "{domain} is not a domain of this box; see: mailstead user list");
     }
     Ok(records)
+}
+
+/// Tells of sites whose names others answer for, on standard error.
+pub fn tell_of_sites(config: &BoxConfig, all: &[Record]) {
+    let zones: BTreeSet<&Domain> = all.iter().map(|record| &record.zone).collect();
+    for name in config.sites.keys().filter(|name| !zones.iter().any(|zone| name.is_within(zone))) {
+        eprintln!(
+            "mailstead: the site {name} lies in no domain of this box; lead it here where its DNS is kept (A and AAAA, as of {})",
+            config.hostname
+        );
+    }
 }
 
 pub fn show(records: &[Record], shape: &Shape) -> anyhow::Result<()> {

@@ -107,7 +107,15 @@ def _own_address(family, database, flag, source, bits):
     return Proof(f"own-address-{family}", ANOTHER_ADDRESS.format(**what), f"^{source}$", perhaps=("outbound-25", "outbound-ipv6", "as-planned"), by_hand=follow)
 
 
+def _public_ports(family, word, address):
+    return Proof(f"public-ports-{family}", f"nft 'add table ip proof; add table inet proof; add chain inet proof out {{ type filter hook output priority 0; }}; "
+                 f"add rule inet proof out {word} daddr {address} tcp dport 993 reject with tcp reset'", f"port 993 at {address}: .*refused",
+                 by_hand=delete_the_rules, after="nft delete table inet proof")  # fmt: skip
+
+
 WAYS = [
+    _public_ports("ipv4", "ip", "45.90.101.10"),
+    _public_ports("ipv6", "ip6", "2a0d:5600:101::10"),
     Proof("outbound-ipv6", _no_way_out("meta nfproto ipv6 tcp dport 25"), "no answer within", "warning", by_hand=lambda place, result: (
         re.search("open outbound TCP port 25 for 2a0d:", result["remedy"]).group(0), place.do(OPEN_AGAIN))),
     Proof("certificate-authority", _no_way_out("tcp dport { 443, 14000 }"), "acme.authority.org: .*no answer within", "warning",

@@ -12,6 +12,7 @@ mod limits;
 mod password;
 mod scram;
 mod service;
+mod strength;
 mod throttle;
 
 use base::{BoxConfig, Paths};

@@ -13,8 +13,8 @@ fn hasher() -> Result<Argon2<'static>, Refusal> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-/// The PHC string to keep. Refuses passwords that are too short or too long.
-pub fn hash(password: &Secret) -> Result<String, Refusal> {
+/// Refuses passwords that are too short or too long.
+pub fn fits(password: &Secret) -> Result<(), Refusal> {
     let length = password.expose().chars().count();
     if length < MIN_PASSWORD {
         let words = format!("the password has {length} characters; it needs at least {MIN_PASSWORD}");
@@ -24,6 +24,12 @@ pub fn hash(password: &Secret) -> Result<String, Refusal> {
         let words = format!("the password is longer than {MAX_PASSWORD} bytes");
         return Err(Refusal::new(Kind::Invalid, words));
     }
+    Ok(())
+}
+
+/// The PHC string to keep, of a password that fits.
+pub fn hash(password: &Secret) -> Result<String, Refusal> {
+    fits(password)?;
     let hash = hasher()?.hash_password(password.expose().as_bytes()).map_err(Refusal::internal)?;
     Ok(hash.to_string())
 }

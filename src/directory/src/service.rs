@@ -202,9 +202,15 @@ impl Directory {
         verified.await.map_err(Refusal::internal)
     }
 
-    async fn hash(&self, password: Secret) -> Result<String, Refusal> {
+    /// What is kept of a new password, if it is fit to be one.
+    async fn hash(&self, password: Secret, owner: Address) -> Result<String, Refusal> {
         let _slot = self.hashing.acquire().await.map_err(Refusal::internal)?;
-        tokio::task::spawn_blocking(move || password::hash(&password)).await.map_err(Refusal::internal)?
+        let hashed = tokio::task::spawn_blocking(move || {
+            password::fits(&password)?;
+            strength::check(&password, &owner)?;
+            password::hash(&password)
+        });
+        hashed.await.map_err(Refusal::internal)?
     }
 
     fn snapshot(&self) -> Result<Snapshot, Refusal> {
@@ -236,11 +242,11 @@ impl Serve for Directory {
             Request::Domains(ask) => ask.answer(self.database().domains()?.into_iter().collect()),
             Request::Accounts(ask) => ask.answer(self.database().accounts()?),
             Request::AddAccount(ask) => {
-                let hash = self.hash(ask.password.clone()).await?;
+                let hash = self.hash(ask.password.clone(), ask.address.clone()).await?;
                 ask.answer(self.database().add_account(&ask.address, &hash, ask.admin)?)
             }
             Request::SetPassword(ask) => {
-                let hash = self.hash(ask.password.clone()).await?;
+                let hash = self.hash(ask.password.clone(), ask.account.clone()).await?;
                 ask.answer(self.database().set_hash(&ask.account, &hash)?)
             }
             Request::RemoveAccount(ask) => ask.answer(self.database().remove_account(&ask.account)?),

@@ -271,6 +271,11 @@ pub enum Probe {
     OverIpv6 {
         servers: Vec<Domain>,
     },
+    /// Ports answer at the public address.
+    PublicPorts {
+        family: Family,
+        ports: Vec<u16>,
+    },
     /// The certificate authority is reached.
     Authority {},
     /// Mail leaves from the box's own address.
@@ -409,6 +414,7 @@ impl Probe {
             Probe::TlsReports { days } => sending::tls_reports(world, *days).await,
             Probe::Aligned { days, most_percent } => sending::aligned(world, *days, *most_percent).await,
             Probe::OverIpv6 { servers } => reach::over_ipv6(world, servers).await,
+            Probe::PublicPorts { family, ports } => reach::public_ports(world, *family, ports).await,
             Probe::Authority {} => reach::authority(world).await,
             Probe::OwnAddress { family, servers } => reach::own_address(world, *family, servers).await,
             Probe::BackupMx {} => reach::backup_mx(world).await,

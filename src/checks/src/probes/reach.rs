@@ -7,7 +7,7 @@ use crate::talk::Talk;
 use crate::world::{World, each};
 use base::{Address, Domain};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::net::UdpSocket;
 use wire::directory::{Alias, Aliases, BackupMx, BackupMxs};
 
@@ -33,6 +33,30 @@ pub async fn over_ipv6(world: &World, servers: &[Domain]) -> Finding {
         true => Finding::unknown("none of them has an IPv6 address, or the resolver is away", wanted),
         false => Finding::bad(vec![Problem::new("", tried.join("\n"), wanted)]),
     }
+}
+
+/// Every port answers at the box's public address too, and not on loopback alone.
+pub async fn public_ports(world: &World, family: Family, ports: &[u16]) -> Finding {
+    let wanted = "a connection at every port";
+    let public = world.host.addresses().find(|address| address.is_ipv4() == (family == Family::Ipv4));
+    let Some(public) = public else { return Finding::skipped("the box has no such address") };
+    if !world.host.bind.contains(&public) {
+        return Finding::skipped(format!(
+            "{public} is not an address of this machine itself, so it cannot be tried from here"
+        ));
+    }
+    let tried = each(ports.iter().map(|port| only_inside(public, *port)).collect()).await;
+    let problems = ports.iter().zip(tried).filter_map(|(port, trouble)| {
+        Some(Problem::new(format!("port {port} at {public}"), trouble?, wanted).detail(port.to_string()))
+    });
+    Finding::judge(problems.collect(), format!("ports that answer at {public}: {}", ports.len()), wanted)
+}
+
+/// What stands in the way to a port of a public address, where the same port answers on loopback. One that does not has a
+/// check of its own.
+async fn only_inside(public: IpAddr, port: u16) -> Option<String> {
+    let trouble = Talk::connect(SocketAddr::new(public, port)).await.err()?;
+    Talk::connect((Ipv4Addr::LOCALHOST, port).into()).await.ok().map(|_| trouble)
 }
 
 /// The certificate authority is reached.

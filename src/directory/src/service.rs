@@ -2,9 +2,9 @@
 
 use crate::database::{AppKeys, Database, has_the_form};
 use crate::limits::{HASHES_AT_ONCE, HASHES_WAITING, MAX_AUTH_MESSAGE, PURGE_EVERY, SCRAM_ITERATIONS};
-use crate::password;
 use crate::scram::Verifier;
 use crate::throttle::Throttle;
+use crate::{password, strength};
 use base::{Address, Role, Secret};
 use std::net::IpAddr;
 use std::path::PathBuf;

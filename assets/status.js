@@ -1,4 +1,5 @@
-// Keeps the status page up to date: rows, counts and headline change in place, as the server sends them (/admin/events).
+// Keeps the status page up to date: rows, counts and headline change in place, as the server sends them
+// (/admin/events).
 //
 // Nothing moves under the reader: what they opened stays open, and what they look at stays where it is. Without this
 // script the page is the same, and loads itself again now and then. The pieces are written by the server, from the same
@@ -55,7 +56,8 @@
   };
 
   const insertByRank = (check) => {
-    const lesser = [...urgent.querySelectorAll("[data-check]")].find((one) => Number(one.dataset.rank) < Number(check.dataset.rank));
+    const rank = (one) => Number(one.dataset.rank);
+    const lesser = [...urgent.querySelectorAll("[data-check]")].find((one) => rank(one) < rank(check));
     urgent.insertBefore(check, lesser || null);
   };
 
@@ -75,6 +77,11 @@
     return before !== null && before !== label(fresh) ? `${title(fresh)}: ${label(fresh)}` : null;
   };
 
+  const showGroup = ({ name, words }) => {
+    const small = group(name).querySelector("small");
+    if (small.textContent !== words) small.textContent = words;
+  };
+
   const showHead = (html) => {
     for (const fresh of piece(html).querySelectorAll("[id]")) {
       const old = document.getElementById(fresh.id);
@@ -88,8 +95,8 @@
   const keepingPlace = (work) => {
     const inSight = (one) => one.getBoundingClientRect().bottom > 0;
     const marks = [...board.querySelectorAll("h1, h2, summary")].filter(inSight);
-    const active = board.contains(document.activeElement) && inSight(document.activeElement) ? [document.activeElement] : [];
-    const tops = [...active, ...marks].map((one) => [one, one.getBoundingClientRect().top]);
+    const focused = [document.activeElement].filter((one) => board.contains(one) && inSight(one));
+    const tops = [...focused, ...marks].map((one) => [one, one.getBoundingClientRect().top]);
     work();
     const kept = tops.find(([one]) => one.isConnected);
     if (kept && window.scrollY > 0) window.scrollBy(0, kept[0].getBoundingClientRect().top - kept[1]);
@@ -114,7 +121,7 @@
     let changed = [];
     keepingPlace(() => {
       changed = news.rows.map(showCheck).filter(Boolean);
-      for (const { name, words } of news.groups) become(group(name).querySelector("small"), Object.assign(document.createElement("small"), { textContent: words }));
+      news.groups.forEach(showGroup);
       showHead(news.head);
     });
     document.title = news.title;
@@ -147,7 +154,13 @@
       const answer = await fetch(form.action, { method: "POST", body, redirect: "manual" });
       // The way back to this page; the stream shows the rest.
       if (answer.type === "opaqueredirect") return;
-      if (answer.status === 429) return void (document.getElementById("progress").textContent = `The box has just looked. Again in ${answer.headers.get("Retry-After")} seconds.`);
+      if (answer.status === 429) {
+        const wait = answer.headers.get("Retry-After");
+        const words = `The box has just looked. It can look again in ${wait} seconds.`;
+        document.getElementById("progress").textContent = words;
+        say(words);
+        return;
+      }
     } catch {
       // As without this script, which shows what is wrong.
     }

@@ -195,6 +195,28 @@ def test_the_checks_tell_what_they_saw_and_what_to_do(box):
     assert states["queue"] == "ok"
 
 
+def test_what_goes_to_and_fro_and_what_is_old_says_so(box):
+    folder, now = box.folder / "var/lib/mailstead/checks", int(time.time())
+    folder.mkdir(exist_ok=True)
+    states = ["ok", "failed"] * 4
+    turns = [{"time": now - 9000 + 60 * at, "id": "service-web", "from": states[at], "to": states[at + 1], "seen": ""} for at in range(6)]
+    kept = next(check for check in box.json("status", "--list") if check["id"] == "blocklist-ipv4")
+    old = {**json.loads(box.run("status", "--json", "--group", kept["id"], check=False).stdout)[0], "state": "ok", "checked": now - 2400}
+    try:
+        (folder / "changes.jsonl").write_text("".join(json.dumps(turn) + "\n" for turn in turns))
+        (folder / "results.json").write_text(json.dumps([old]))
+        shown = box.run("status", check=False).stdout
+        found = {check["id"]: check for check in json.loads(box.run("status", "--json", check=False).stdout)}
+    finally:
+        (folder / "changes.jsonl").unlink()
+        (folder / "results.json").unlink()
+    line = next(line for line in shown.splitlines() if f"ok {found['service-web']['title']} –" in line)
+    assert "changed 6 times in 2 hours" in line, shown
+    assert found["service-web"]["flaps"] == {"times": 6, "since": now - 9000, "broken": True}
+    aged = [check for check in found.values() if check["checked"] < now - 600]
+    assert [check["id"] for check in aged] == [kept["id"]] and "(looked at 40 minutes ago)" in shown, shown
+
+
 def test_a_role_that_is_down_is_found(own_box):
     pid = own_box.children()["mailbox"]
     os.kill(pid, signal.SIGSTOP)  # it is there and does not answer

@@ -13,8 +13,8 @@ use wire::status::{CheckResult, State};
 /// A probe that is ready to run.
 pub type Job = Pin<Box<dyn Future<Output = Finding> + Send>>;
 
-/// Runs all jobs at once, each no longer than its text allows. `tell` hears of each result as it comes, and may add what is known of
-/// earlier runs; they are returned in the order of the texts.
+/// Runs all jobs at once, each no longer than its text allows. `tell` hears of each result as it comes, and may add what
+/// is known of earlier runs; they are returned in the order of the texts.
 pub async fn run_all(
     jobs: Vec<(CheckText, Job)>,
     known: &Known,

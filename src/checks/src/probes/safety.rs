@@ -184,7 +184,7 @@ mod tests {
     fn an_archive_that_is_suddenly_small_is_told() {
         let judge = |bytes, usual_bytes| {
             let newest = Some(Archive { name: "box.tar.zst.age".into(), made: 0, bytes });
-            judge_size(&Backups { count: 9, newest, usual_bytes }, 50, String::new()).verdict
+            judge_size(&Backups { count: 9, newest, usual_bytes, oldest: None }, 50, String::new()).verdict
         };
         assert_eq!(judge(1, None), Verdict::Good, "the first");
         assert_eq!(judge(600, Some(1000)), Verdict::Good);

@@ -3,6 +3,7 @@ first is away, and served on every port within a minute."""
 
 import email.utils
 import json
+import re
 import shutil
 import ssl
 import subprocess
@@ -232,6 +233,32 @@ def own_certificate(folder, hostname, name="own"):
         capture_output=True,
     )
     return certificate, key
+
+
+def test_a_certificate_that_an_authority_of_the_owners_choice_made_of_the_boxs_request_needs_no_key(internet, tmp_path):
+    world = internet(http_works=False)
+    box = world.start()
+    spki, names = world.status()["spki"], set(world.status()["names"])
+
+    def openssl(*words):
+        return subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    (tmp_path / "request.pem").write_text(box.run("certificate", "request").stdout)
+    shown = openssl("req", "-in", "request.pem", "-noout", "-verify", "-text")
+    assert "verify OK" in shown.stdout + shown.stderr and names == set(re.findall(r"DNS:([^,\s]+)", shown.stdout)), shown.stdout
+    (tmp_path / "one.pem").write_text(box.run("certificate", "request", f"mta-sts.{ZONE}").stdout)
+    shown = openssl("req", "-in", "one.pem", "-noout", "-text").stdout
+    assert re.findall(r"DNS:([^,\s]+)", shown) == [f"box.{ZONE}", f"mta-sts.{ZONE}"] and f"CN = box.{ZONE}" in shown
+    own_certificate(tmp_path, "Firm", "ca")
+    signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-days", "60", "-copy_extensions", "copy"]
+    openssl("x509", "-req", "-in", "request.pem", *signing, "-out", "chain.pem")
+    box.run("certificate", "import", tmp_path / "chain.pem")
+    status = world.status()
+    assert status["imported"] and (status["spki"], set(status["names"])) == (spki, names)
+    # One for another key needs that.
+    other, _ = own_certificate(tmp_path, f"box.{ZONE}", "other")
+    refused = box.run("certificate", "import", other, check=False)
+    assert refused.returncode == 1 and "not for the key that is served" in refused.stderr
 
 
 def test_a_certificate_of_the_owners_own_is_served_and_not_overwritten_until_it_is_removed(internet, tmp_path):

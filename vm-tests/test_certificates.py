@@ -207,10 +207,8 @@ def test_a_certificate_that_nobody_trusts_is_replaced_but_not_one_that_the_owner
     owner.box.run(SERVE_IT)
     trusted = ("status", "--group", "certificate-trusted")
     wait_for(lambda: "Known to nobody" in owner.run(*trusted, check=False).out, 60, "the check to see it", interval=2)
-    # It looks again at once; the web server takes the new certificate a moment later.
     mended = owner.run("status", "--mend", "certificate-trusted", check=False, timeout=200)
-    assert "systemctl start mailstead-certs.service" in mended.out and "Pebble" in status(owner)["issuer"], mended.text
-    wait_for(lambda: owner.run(*trusted, check=False).ok, 30, "the check to pass", interval=1)
+    assert mended.ok and "Pebble" in status(owner)["issuer"], mended.text
     wait_everywhere(world, owner, leaf_of(owner.box.read(f"{TLS}/chain.pem")))
     # The next run has nothing to do.
     chain = owner.box.read(f"{TLS}/chain.pem")

@@ -33,7 +33,7 @@ mod zone;
 pub use inspect::{Certificate, served};
 pub use local::initial;
 pub use names::{reachable, wanted};
-pub use owner::{Imported, Wish, call_off_import, check_import, import, imported, wish};
+pub use owner::{Imported, Wish, call_off_import, check_import, import, imported, request, wish};
 pub use run::{due, run};
 pub use status::{Status, status};
 

@@ -115,6 +115,21 @@ def test_a_name_in_nobodys_zone_is_shown_by_a_file(internet):
     assert "fine.test" in box.run("certificate").stdout
 
 
+def test_a_site_below_a_domain_of_the_box_leads_there_by_itself_and_has_its_certificate(internet):
+    site = "{ redirect: 'https://demo.example' }"
+    world = internet(http_works=False, extra=f"sites:\n  shop.{ZONE}: {site}\n  shop.elsewhere.test: {site}\n")
+    box = world.start()
+    shown = box.run("dns", "records", "--format", "json")
+    leads = {(one["name"], one["kind"]) for one in json.loads(shown.stdout) if one["kind"] in ("A", "AAAA")}
+    assert {(f"shop.{ZONE}", "A"), (f"www.shop.{ZONE}", "A")} <= leads
+    assert "shop.elsewhere.test lies in no domain of this box" in shown.stderr and shown.stderr.count("\n") == 1
+    assert {f"shop.{ZONE}", f"www.shop.{ZONE}"} <= set(world.status()["names"])
+    # The owner leads it elsewhere as any name.
+    box.run("dns", "add", f"shop.{ZONE}", "A", "198.51.100.9")
+    zone = box.json("dns", "zone")
+    assert [one["value"] for one in zone if one["name"] == f"shop.{ZONE}" and one["kind"] == "A"] == ["198.51.100.9"]
+
+
 def test_one_name_that_fails_does_not_hold_back_the_others(internet):
     world = internet(http_works=False, extra="sites:\n  broken.test: { redirect: 'https://demo.example' }\n")
     world.resolver.add("broken.test", names.a("127.0.0.1"))  # only a file could show it, and nobody reaches port 80

@@ -3,6 +3,7 @@ first is away, and served on every port within a minute."""
 
 import email.utils
 import json
+import re
 import shutil
 import ssl
 import subprocess
@@ -114,6 +115,21 @@ def test_a_name_in_nobodys_zone_is_shown_by_a_file(internet):
     assert "fine.test" in box.run("certificate").stdout
 
 
+def test_a_site_below_a_domain_of_the_box_leads_there_by_itself_and_has_its_certificate(internet):
+    site = "{ redirect: 'https://demo.example' }"
+    world = internet(http_works=False, extra=f"sites:\n  shop.{ZONE}: {site}\n  shop.elsewhere.test: {site}\n")
+    box = world.start()
+    shown = box.run("dns", "records", "--format", "json")
+    leads = {(one["name"], one["kind"]) for one in json.loads(shown.stdout) if one["kind"] in ("A", "AAAA")}
+    assert {(f"shop.{ZONE}", "A"), (f"www.shop.{ZONE}", "A")} <= leads
+    assert "shop.elsewhere.test lies in no domain of this box" in shown.stderr and shown.stderr.count("\n") == 1
+    assert {f"shop.{ZONE}", f"www.shop.{ZONE}"} <= set(world.status()["names"])
+    # The owner leads it elsewhere as any name.
+    box.run("dns", "add", f"shop.{ZONE}", "A", "198.51.100.9")
+    zone = box.json("dns", "zone")
+    assert [one["value"] for one in zone if one["name"] == f"shop.{ZONE}" and one["kind"] == "A"] == ["198.51.100.9"]
+
+
 def test_one_name_that_fails_does_not_hold_back_the_others(internet):
     world = internet(http_works=False, extra="sites:\n  broken.test: { redirect: 'https://demo.example' }\n")
     world.resolver.add("broken.test", names.a("127.0.0.1"))  # only a file could show it, and nobody reaches port 80
@@ -169,10 +185,12 @@ def test_an_authority_that_says_when_to_come_again_is_left_alone_until_then(inte
         assert "it is left alone until" in box.run("certificate", "renew", check=False).stderr
         assert busy.orders == 1 and world.status()["own"]
         # Another authority is asked in the meantime, and a renewal as well is refused only once.
+        file, first = box.folder / "etc/mailstead/box.yaml", f"  ca_file: {world.authority.ca_file}\n"
         also = f"  fallback:\n  - directory: {world.authority.directory}\n    ca_file: {world.authority.ca_file}\n"
-        world.write(f"acme:\n  directory: {busy.directory}\n  ca_file: {world.authority.ca_file}\n{also}")
+        assert first in file.read_text()
+        file.write_text(file.read_text().replace(first, first + also))
         box.run("certificate", "renew")
-        assert f"box.{ZONE}" in world.status()["names"] and busy.orders == 1
+        assert "Pebble" in world.status()["issuer"] and busy.orders == 1
         kept = ledger(box)
         kept["closed"] = {}
         (box.folder / "var/lib/mailstead/certs/ledger.json").write_text(json.dumps(kept))
@@ -230,6 +248,32 @@ def own_certificate(folder, hostname, name="own"):
         capture_output=True,
     )
     return certificate, key
+
+
+def test_a_certificate_that_an_authority_of_the_owners_choice_made_of_the_boxs_request_needs_no_key(internet, tmp_path):
+    world = internet(http_works=False)
+    box = world.start()
+    spki, names = world.status()["spki"], set(world.status()["names"])
+
+    def openssl(*words):
+        return subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    (tmp_path / "request.pem").write_text(box.run("certificate", "request").stdout)
+    shown = openssl("req", "-in", "request.pem", "-noout", "-verify", "-text")
+    assert "verify OK" in shown.stdout + shown.stderr and names == set(re.findall(r"DNS:([^,\s]+)", shown.stdout)), shown.stdout
+    (tmp_path / "one.pem").write_text(box.run("certificate", "request", f"mta-sts.{ZONE}").stdout)
+    shown = openssl("req", "-in", "one.pem", "-noout", "-text").stdout
+    assert re.findall(r"DNS:([^,\s]+)", shown) == [f"box.{ZONE}", f"mta-sts.{ZONE}"] and f"CN = box.{ZONE}" in shown
+    own_certificate(tmp_path, "Firm", "ca")
+    signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-days", "60", "-copy_extensions", "copy"]
+    openssl("x509", "-req", "-in", "request.pem", *signing, "-out", "chain.pem")
+    box.run("certificate", "import", tmp_path / "chain.pem")
+    status = world.status()
+    assert status["imported"] and (status["spki"], set(status["names"])) == (spki, names)
+    # One for another key needs that.
+    other, _ = own_certificate(tmp_path, f"box.{ZONE}", "other")
+    refused = box.run("certificate", "import", other, check=False)
+    assert refused.returncode == 1 and "not for the key that is served" in refused.stderr
 
 
 def test_a_certificate_of_the_owners_own_is_served_and_not_overwritten_until_it_is_removed(internet, tmp_path):

@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from small_internet import mail
 from small_internet.shell import WorldError, wait_for
 from small_internet.validators import Validators, as_a_parent_would
 
@@ -53,6 +54,14 @@ def test_a_key_is_rolled_with_the_parent_and_nobody_gets_a_bogus_answer(world, d
 
         return wait_for(look, timeout, f"the phases {phases}", interval=1)
 
+    def wait_for_letter(title):
+        """On the disk: to everybody else's clock the box's names are signed too early."""
+
+        def look():
+            return owner.box.run("grep", "-rlF", f"Subject: {title}", "/var/lib/mailstead/mail", check=False).out.split()
+
+        return mail.parse(owner.box.read_bytes(wait_for(look, 30, f"“{title}”", interval=0.5)[0])).get_content()
+
     old = ksks()["active"]
     assert validators.more(2) >= 2 and not validators.wrong, validators.wrong
     wait_for(lambda: owner.run("dns", "rollover", domain, "--start", check=False).ok, 60, "the start")
@@ -75,6 +84,9 @@ def test_a_key_is_rolled_with_the_parent_and_nobody_gets_a_bogus_answer(world, d
     assert forged != served and not as_a_parent_would(tmp_path, domain, forged, present, KNOWN).out.strip()
     told = owner.run("dns", "rollover", domain).out
     assert "The parent zone is waited for" in told, told
+    letter = wait_for_letter(f"Give the registrar the new DS record of {domain}")
+    digest = taken.out.split()[-1]
+    assert f"{domain}. IN DS {new} 13 2 {digest}" in letter, (letter, taken.out)
     # While the registrar does nothing, nothing happens, however long it takes.
     turn(KNOWN + 5 * 24 * HOUR)
     assert goes_on({"active", "ready"})["ready"] == new
@@ -93,6 +105,7 @@ def test_a_key_is_rolled_with_the_parent_and_nobody_gets_a_bogus_answer(world, d
     assert goes_on({"active"}) == {"active": new}
     wait_for(lambda: len([line for line in asked("DNSKEY") if line.startswith("257 ")]) == 1, 30, "the old key to go")
     assert not owner.box.run(f"ls /var/lib/mailstead/dns | grep -F '+{old:05}.'", check=False).out
+    wait_for_letter(f"The new key of {domain} is in place")
     assert validators.more(4) >= 4
     assert not validators.wrong, "\n".join(validators.wrong)
     assert validators.rounds >= 18

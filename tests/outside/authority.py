@@ -31,9 +31,9 @@ class Busy:
                 context = ssl.create_default_context(cafile=pebble.ca_file)
                 with urllib.request.urlopen(pebble.directory, context=context, timeout=5) as answer:
                     found = json.loads(answer.read())
-                found["newOrder"] = f"https://localhost:{port}/order"
-                found.pop("renewalInfo", None)
-                self.answer(200, "application/json", found)
+                # With the latter an order may say what it replaces (RFC 9773 §5).
+                found |= {"newOrder": f"https://localhost:{port}/order", "renewalInfo": f"https://localhost:{port}/renewal"}
+                self.answer(200 if self.path == "/dir" else 404, "application/json", found)
 
             def do_POST(self):
                 busy.orders += 1

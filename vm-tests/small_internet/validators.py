@@ -23,6 +23,9 @@ server:
     root-hints: "/usr/share/dns/root.hints"
     val-log-level: 2
     val-bogus-ttl: 0
+    # To the second, where unbound would let a day pass.
+    val-sig-skew-min: 0
+    val-sig-skew-max: 0
     infra-host-ttl: 2
     # The small internet's roots have records for some seconds only; what the box says is kept as it wants.
     {cache}

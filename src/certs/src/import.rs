@@ -15,7 +15,9 @@ pub fn check(text: &str, hostname: &str, now: u64) -> Result<(Pair, Certificate)
         return Err(refuse("the key is protected by a passphrase; write it without: openssl pkey -in KEY -out PLAIN"));
     }
     if pair.key.is_empty() {
-        return Err(refuse("there is no private key in PEM form (-----BEGIN PRIVATE KEY-----)"));
+        return Err(refuse(
+            "there is no private key in PEM form (-----BEGIN PRIVATE KEY-----), and it is not for the key that is served",
+        ));
     }
     let chain: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(pair.chain.as_bytes())
         .collect::<Result<_, _>>()

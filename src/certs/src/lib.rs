@@ -24,6 +24,7 @@ mod owner;
 mod pair;
 mod profiles;
 mod renewal;
+// Public for the simulated year in src/dns, which has it in its tests alone.
 pub mod roll;
 mod run;
 mod status;
@@ -33,7 +34,7 @@ mod zone;
 pub use inspect::{Certificate, served};
 pub use local::initial;
 pub use names::{reachable, wanted};
-pub use owner::{Imported, Wish, call_off_import, check_import, import, imported, wish};
+pub use owner::{Imported, Wish, call_off_import, check_import, import, imported, request, wish};
 pub use run::{due, run};
 pub use status::{Status, status};
 

@@ -5,6 +5,7 @@ use crate::limits::MAX_IMPORT;
 use crate::roll::{self, Roll, Stage};
 use crate::{Certificate, CertsError, import as check, inspect, pair};
 use base::{BoxConfig, Paths, durable};
+use rcgen::{CertificateParams, DistinguishedName, DnType};
 use serde::{Deserialize, Serialize};
 
 /// What the next run is to do besides what is due.
@@ -55,13 +56,40 @@ pub enum Imported {
     Announced(Certificate),
 }
 
+/// A request for a certificate (PKCS #10, in PEM) on the key that is served, for an authority of the owner's choice. What it
+/// issues for that key suits the TLSA records that there are.
+pub fn request(paths: &Paths, names: &[String]) -> Result<String, CertsError> {
+    let served = pair::Pair::served(paths)?;
+    if served.key.is_empty() {
+        return Err(CertsError::Refused("there is no key yet; run: mailstead apply".to_owned()));
+    }
+    let mut params = CertificateParams::new(names.to_vec())?;
+    params.distinguished_name = DistinguishedName::new();
+    // Some authorities want a common name; longer ones than this are none (RFC 5280, appendix A.1).
+    if let Some(name) = names.first().filter(|name| name.len() <= 64) {
+        params.distinguished_name.push(DnType::CommonName, name);
+    }
+    Ok(params.serialize_request(&served.key_pair()?)?.pem()?)
+}
+
+/// A certificate that was requested for the key that is served comes without one.
+fn with_own_key(paths: &Paths, text: &str) -> Result<String, CertsError> {
+    let (brought, served) = (pair::Pair::parse(text), pair::Pair::served(paths)?);
+    if !brought.key.is_empty() || served.key.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let spki = inspect::spki(&served.key_pair()?);
+    let is_own = Certificate::first_of(&brought.chain).is_ok_and(|certificate| certificate.spki == spki);
+    Ok(if is_own { format!("{text}\n{}", served.key) } else { text.to_owned() })
+}
+
 /// Whether a certificate and its key would do (PEM, in one text); an error is one sentence. Changes nothing.
 pub fn check_import(paths: &Paths, text: &str, now: u64) -> Result<Certificate, CertsError> {
     if text.len() as u64 > MAX_IMPORT {
         return Err(CertsError::Refused("that is too long to be a certificate and its key".to_owned()));
     }
     let config = BoxConfig::load(paths)?;
-    Ok(check::check(text, config.hostname.as_str(), now)?.1)
+    Ok(check::check(&with_own_key(paths, text)?, config.hostname.as_str(), now)?.1)
 }
 
 /// Whether an imported certificate is served, or about to be.
@@ -74,7 +102,7 @@ pub fn imported(paths: &Paths, now: u64) -> Result<bool, CertsError> {
 pub fn import(paths: &Paths, text: &str, at_once: bool, now: u64) -> Result<Imported, CertsError> {
     check_import(paths, text, now)?;
     let config = BoxConfig::load(paths)?;
-    let (own, certificate) = check::check(text, config.hostname.as_str(), now)?;
+    let (own, certificate) = check::check(&with_own_key(paths, text)?, config.hostname.as_str(), now)?;
     crate::initial(paths, &config)?;
     roll::settle(paths, now)?;
     let mut roll = Roll::load(paths, now)?;

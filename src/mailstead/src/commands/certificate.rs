@@ -4,7 +4,7 @@ use crate::output::say;
 use crate::{commands, converge, output};
 use anyhow::Context;
 use base::time::{now_unix, readable};
-use base::{Paths, Role};
+use base::{Domain, Paths, Role};
 use certs::{Certificate as Read, Imported, Status, Wish};
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print a request for a certificate (PKCS #10) on the key that is served, for an authority of your choice. What it
+    /// issues is imported without a key.
+    Request {
+        /// The names that it is to be for beside the hostname; by default all that lead to this box.
+        names: Vec<Domain>,
+    },
     /// Serve a certificate of your own in place of those that are asked for. It is checked first.
     ///
     /// With a key other than the one that is served it waits until every resolver knows its TLSA record, some hours.
@@ -46,7 +52,7 @@ enum Command {
         /// The certificate and its chain, in PEM; the key may be in it as well.
         #[arg(required_unless_present = "remove")]
         chain: Option<PathBuf>,
-        /// The private key, in PEM.
+        /// The private key, in PEM; none for a certificate that was requested by `request`.
         key: Option<PathBuf>,
         /// Serve it at once: mail from servers that check DANE may be late by an hour or two.
         #[arg(long)]
@@ -68,6 +74,7 @@ impl Certificate {
             Command::Status { json } => (Ok(()), json),
             Command::Renew { json } => (ask(&paths, Wish { renew: true, ..Wish::default() }).await, json),
             Command::Roll { json } => (ask(&paths, Wish { roll: true, ..Wish::default() }).await, json),
+            Command::Request { names } => return request(&paths, names).await.map(|()| ExitCode::SUCCESS),
             Command::Import { remove: true, json, .. } => (call_off(&paths).await, json),
             Command::Import { chain, key, now, json, .. } => {
                 (import(&paths, &chain.unwrap_or_default(), key.as_deref(), now).await, json)
@@ -136,6 +143,18 @@ async fn run_role(paths: &Paths) -> anyhow::Result<()> {
         Some(last) if last.failed => anyhow::anyhow!("{}", last.words),
         _ => error,
     })
+}
+
+async fn request(paths: &Paths, wanted: Vec<Domain>) -> anyhow::Result<()> {
+    let config = commands::config(paths)?;
+    let wanted = match wanted.is_empty() {
+        true => certs::reachable(paths, &config).await?,
+        false => wanted.iter().map(ToString::to_string).collect(),
+    };
+    let mut names = vec![config.hostname.to_string()];
+    names.extend(wanted.into_iter().filter(|name| *name != config.hostname.as_str()));
+    output::text(&certs::request(paths, &names)?);
+    Ok(())
 }
 
 async fn import(paths: &Paths, chain: &Path, key: Option<&Path>, at_once: bool) -> anyhow::Result<()> {

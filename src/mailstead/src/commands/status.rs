@@ -152,6 +152,9 @@ impl Status {
     }
 }
 
+/// What a unit left for others, such as a certificate for the web server, they take a moment later.
+const TAKEN_WITHIN: Duration = Duration::from_secs(2);
+
 /// Through plan and apply where the plan knows the thing, and by systemd where it runs it.
 async fn act(paths: &Paths, mend: &Mend) -> anyhow::Result<()> {
     match mend {
@@ -164,7 +167,11 @@ async fn act(paths: &Paths, mend: &Mend) -> anyhow::Result<()> {
         }
         Mend::Restart { unit } => systemctl(paths, "restart", unit).await,
         Mend::Reload { unit } => systemctl(paths, "reload-or-restart", unit).await,
-        Mend::Run { unit } => systemctl(paths, "start", unit).await,
+        Mend::Run { unit } => {
+            systemctl(paths, "start", unit).await?;
+            tokio::time::sleep(TAKEN_WITHIN).await;
+            Ok(())
+        }
     }
 }
 

@@ -57,6 +57,7 @@ impl Validator {
             "server:\n  interface: 127.0.0.1@{port}\n  username: \"\"\n  chroot: \"\"\n  directory: \"{at}\"\n  pidfile: \"\"\n\
              \x20 use-syslog: no\n  logfile: \"{at}/unbound.log\"\n  val-log-level: 2\n  do-daemonize: no\n  do-not-query-localhost: no\n\
              \x20 module-config: \"validator iterator\"\n  trust-anchor-file: \"{at}/validator.ds\"\n  val-override-date: \"{stamp}\"\n\
+             \x20 val-sig-skew-min: 0\n  val-sig-skew-max: 0\n\
              remote-control:\n  control-enable: no\nstub-zone:\n  name: example.org\n  stub-addr: 127.0.0.1@{}\n",
             self.ports[0]
         );

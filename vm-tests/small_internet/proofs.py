@@ -220,7 +220,7 @@ ASKS_THE_DIRECTORY = (*ASKS_THE_ZONES, "service-dns", "service-mailbox", "accoun
                       "spf-lookups", "own-mail-authenticated", "settings-thunderbird", "settings-outlook", "settings-apple",
                       "round-trip")  # fmt: skip
 ASKS_THE_RESOLVER = (*ASKS_DNS, "resolver", "mta-sts-policy", "tlsa", "ptr-ipv4", "ptr-ipv6", "blocklist-ipv4", "blocklist-ipv6",
-                     "blocklist-domain", "outbound-25", "outbound-ipv6", "own-address-ipv4", "own-address-ipv6", "caa", "spf-lookups",
+                     "blocklist-domain", "outbound-25", "outbound-ipv6", "own-address-ipv4", "own-address-ipv6", "spf-lookups",
                      "tlsa-clients", "certificate-authority", "settings-thunderbird", "settings-outlook", "settings-apple",
                      "round-trip", "as-planned")  # fmt: skip
 
@@ -234,10 +234,10 @@ def stopped(check, role, also, **how):
 
 
 SERVICES = [
-    stopped("service-directory", "directory", ASKS_THE_DIRECTORY, remedy=("systemctl restart mailstead-directory",)),
+    stopped("service-directory", "directory", joined(ASKS_THE_DIRECTORY, less=("dynamic-names", "secondaries")), remedy=("systemctl restart mailstead-directory",)),
     stopped("service-mailbox", "mailbox", ASKS_THE_MAILBOX, mend=True),
     stopped("service-mta", "mta", ASKS_THE_MTA, remedy=("systemctl restart mailstead-mta",)),
-    stopped("service-filter", "filter", (*ASKS_THE_ZONES, "service-dns"), mend=True),
+    stopped("service-filter", "filter", joined(ASKS_THE_ZONES, "service-dns", "round-trip", less=("dynamic-names", "secondaries")), mend=True),
     stopped("service-dns", "dns", ASKS_THE_ZONES, remedy=("systemctl restart mailstead-dns",)),
     stopped("service-web", "web", ("as-planned", "port-https", "settings-thunderbird", "settings-outlook"), mend=True,
              state="warning"),
@@ -549,7 +549,7 @@ WORLD = [
     Proof("blocklist-domain", _list_domain, r"example.com is listed \(127.0.1.2\)", by_hand=_unlist_domain),
     Proof("outbound-25", "nft 'add table inet provider; add chain inet provider out { type filter hook output priority 0; }; "
           "add rule inet provider out oif != lo tcp dport 25 drop'", "gmail-smtp-in.l.google.com: .*no answer|did not|within",
-          by_hand=lambda place, result: (re.search(r"open outbound TCP port 25 for 45.90.101.10", result["remedy"]).group(0),
+          also=("outbound-ipv6",), by_hand=lambda place, result: (re.search(r"open outbound TCP port 25 for 45.90.101.10", result["remedy"]).group(0),
                                          place.do("nft delete table inet provider"))),
 ]  # fmt: skip
 
@@ -577,7 +577,7 @@ def _record(check, change, seen, state="failed", **how):
 
 
 RECORDS = [
-    _record("mx", r"/\sMX\s/s/box\.example\.com\.$/mx.elsewhere.org./", "mx.elsewhere.org"),
+    _record("mx", r"/\sMX\s/s/box\.example\.com\.$/mx.elsewhere.org./", "mx.elsewhere.org", also=("round-trip",)),
     _record("spf", r"/v=spf1 mx/d", "no SPF record"),
     _record("dmarc", r"/^_dmarc\./d", "no DMARC record"),
     _record("dkim", r"/_domainkey/d", "no DKIM record"),
@@ -585,9 +585,8 @@ RECORDS = [
     _record("tls-rpt", r"/^_smtp\._tls\./d", "no such record", "notice"),
     _record("tlsa", r"/^_25\._tcp.*TLSA/s/3 1 1 ..../3 1 1 dead/", "3 1 1 (dead|DEAD)", "warning"),
     _record("tlsa-clients", r"/^_443\._tcp.*TLSA/s/3 1 1 ..../3 1 1 dead/", "_443._tcp.box.example.com TLSA: 3 1 1 (dead|DEAD)", "notice"),
-    _record("caa", r"/\sCAA\s/s/issue \"[^\"]*\"/issue \"elsewhere.org\"/", "issue .elsewhere.org", also=("other-records",)),
     _record("spf-lookups", f"/v=spf1 mx/s/v=spf1 mx/v=spf1 mx {' '.join(f'a:{n}.box.example.com' for n in range(10))}/",
-            "example.com TXT: 11 look-ups", also=("spf",)),
+            "example.com TXT: 11 look-ups"),
     _record("hostname-address", r"/^box\.example\.com\.\s.*\sIN AAAA\s/s/(.*AAAA\s+).*/&\n\1 2a0d:5600:ffff::1/", "also 2a0d:5600:ffff::1"),
     _record("other-records", r"/^_imaps\._tcp/d", "_imaps._tcp.example.com SRV: no such record", "notice"),
 ]  # fmt: skip
@@ -754,12 +753,15 @@ def _chain(life="-days 60", less=""):
     return OTHER_CHAIN.replace("LIFE", life).replace("TRUST", TRUST).replace("LESS", less)
 
 
+CERTIFICATES_OF_PORTS = tuple(f"certificate-{port}" for port in ("smtp", "submission", "submissions", "imaps", "pop3s", "managesieve"))
+SETTINGS = ("settings-thunderbird", "settings-outlook", "settings-apple")
 CERTIFICATES = [
     Proof("certificate-days", _chain('-not_before "$(date -u -d "85 days ago" +%Y%m%d%H%M%SZ)" -not_after "$(date -u -d "5 days" +%Y%m%d%H%M%SZ)"'),
-          "4 days left", remedy=("systemctl start mailstead-certs",), after=DISTRUST),
-    Proof("certificate-trusted", SELF_SIGNED, "self-signed: none has been issued yet", also=("mta-sts-policy",), mend=True),
+          "4 days left", also=(*CERTIFICATES_OF_PORTS, "certificate-renewal"), remedy=("systemctl start mailstead-certs",), after=DISTRUST),
+    Proof("certificate-trusted", SELF_SIGNED, "self-signed: none has been issued yet",
+          also=("mta-sts-policy", *SETTINGS, *CERTIFICATES_OF_PORTS), mend=True),
     Proof("certificate-names", _chain(less="| sed s/DNS:autoconfig.example.com,//"), "not in the certificate: autoconfig.example.com",
-          "warning", mend=True, after=DISTRUST),
+          "warning", also=("settings-thunderbird",), mend=True, after=DISTRUST),
     Proof("certificate-everywhere", "systemctl stop mailstead-nginx-certificate.path;" + _chain(), "port 443: ", "warning",
           also=("unit-certificate-watch", "as-planned"), gone="systemctl start mailstead-nginx-certificate.path",
           remedy=("systemctl restart mailstead-mta mailstead-mailbox; systemctl reload nginx",),

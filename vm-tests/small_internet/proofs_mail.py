@@ -108,9 +108,9 @@ def _own_address(family, database, flag, source, bits):
 
 
 def _public_ports(family, word, address):
-    return Proof(f"public-ports-{family}", f"nft 'add table ip proof; add table inet proof; add chain inet proof out {{ type filter hook output priority 0; }}; "
+    return Proof(f"public-ports-{family}", f"nft 'add table inet proof; add chain inet proof out {{ type filter hook output priority 0; }}; "
                  f"add rule inet proof out {word} daddr {address} tcp dport 993 reject with tcp reset'", f"port 993 at {address}: .*refused",
-                 by_hand=delete_the_rules, after="nft delete table inet proof")  # fmt: skip
+                 by_hand=delete_the_rules)  # fmt: skip
 
 
 WAYS = [
@@ -126,7 +126,7 @@ WAYS = [
           remedy=("mailstead relay test to:far.example.org", "mailstead relay remove to:far.example.org"), fails=("mailstead relay test to:far.example.org",)),
     Proof("round-trip", "nft 'add table ip proof; add chain ip proof out { type filter hook output priority 0; }; "
           "add rule ip proof out ip daddr 45.90.101.10 tcp dport 25 reject with tcp reset'", r"box.example.com \[45.90.101.10\]: .*refused",
-          by_hand=delete_the_rules),
+          also=("public-ports-ipv4",), by_hand=delete_the_rules),
     Proof("backup-mx", "mailstead backup-mx add example.org --primary mx.example.org", "example.org: its MX records do not name this box", "warning",
           remedy=("mailstead backup-mx remove example.org",)),
     Proof("alias-targets", "mailstead alias add friends@example.com joe@nowhere.example.org", "friends@example.com: nowhere.example.org takes no mail",

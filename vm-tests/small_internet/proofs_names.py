@@ -3,7 +3,7 @@
 import re
 import time
 
-from .proofs import Proof, edit
+from .proofs import SIGNED, Proof, edit
 
 # A stranger's questions to the name server reach the resolver.
 REDIRECTED = """
@@ -17,8 +17,9 @@ nft add rule ip proof back ip saddr 45.90.101.10 ip daddr 127.0.0.1 udp dport 53
 def delete_the_rules(place, result):
     """The remedy has the owner look at the rules; there they are."""
     assert "nft list ruleset" in result["remedy"], result["remedy"]
-    assert "table ip proof" in place.said("nft list ruleset")
-    place.do("nft delete table ip proof")
+    tables = re.findall(r"table (inet|ip) proof", place.said("nft list ruleset"))
+    assert tables
+    place.do("; ".join(f"nft delete table {family} proof" for family in tables))
 
 
 def aged(file, keys, days, role="dns"):
@@ -49,6 +50,23 @@ def _a_rollover_that_is_ready(place):
     place.owner.run("dns", "publish")
 
 
+def _another_authority(place):
+    """An authority that CAA can name issues for this box, and then the record names another."""
+    place.do("sed -i 's/^  directory:.*/&\n  caa: authority.org/' /etc/mailstead/box.yaml")
+    place.owner.run("apply")
+    place.owner.run("dns", "publish")
+    place.do(edit(r"/\sCAA\s/s/issue \"authority.org[^\"]*\"/issue \"elsewhere.org\"/;" + SIGNED))
+
+
+def _publish(place, result):
+    assert "Serve the box's own:  mailstead dns publish" in result["remedy"], result["remedy"]
+    place.owner.run("dns", "publish")
+    place.forget()
+
+
+AS_BEFORE = "sed -i '/^  caa:/d' /etc/mailstead/box.yaml; mailstead apply; mailstead dns publish; systemctl reload unbound"
+
+
 def _wait_for_the_next(place, result):
     """The list says that the next keys are on their way; then the public has had their records for three days."""
     command = re.search(r"mailstead (dns dkim list)", result["remedy"]).group(1)
@@ -69,10 +87,12 @@ SIGNATURES = [
 ]  # fmt: skip
 
 NAME_SERVER = [
+    Proof("caa", _another_authority, "CAA: .*issue .elsewhere.org", also=("other-records", "zone-signatures", "zone-denial"), unsigned=True,
+          by_hand=_publish, after=AS_BEFORE),
     Proof("zone-recursion", REDIRECTED, "45.90.101.10: it answers for names of others", "warning", also=("name-server",),
           perhaps=("zone-signatures", "zone-denial"), by_hand=delete_the_rules),
     Proof("zone-transfer", "sed -i '/zonefile/a\\  provide-xfr: 0.0.0.0/0 NOKEY' /var/lib/mailstead/zones/*.conf; nsd-control reconfig; sleep 0.3",
-          "example.com: anybody gets the whole zone", "notice", remedy=("mailstead dns publish",)),
+          "example.com: anybody gets the whole zone", "warning", remedy=("mailstead dns publish; mailstead apply",)),
     Proof("secondaries", _a_lagging_secondary, r"example.com at ns.peer.org \(.*does not answer", "warning", also=("name-servers",),
           remedy=("mailstead dns secondary remove ns.peer.org",), patience=40),
     Proof("dynamic-names", "mailstead dns token add home.example.com", "no router has told its address", "notice",

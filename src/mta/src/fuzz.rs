@@ -110,7 +110,7 @@ impl Place {
             arrivals: policy::network::Arrivals::default(),
             tuning: Tuning { messages_per_hour: u32::MAX, ..Tuning::default() },
             automatic: rates::Rates::default(),
-            round_trips: round_trips::RoundTrips::default(),
+            round_trips: crate::round_trips::RoundTrips::default(),
         };
         Some(Self { house: Arc::new(house) })
     }

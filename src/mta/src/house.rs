@@ -62,6 +62,11 @@ impl House {
         self.tuning.judge_loopback || !client.is_loopback()
     }
 
+    /// Whether a client may connect only so often: the box itself comes by its public address to see what strangers meet.
+    pub fn is_bounded(&self, client: IpAddr) -> bool {
+        self.is_stranger(client) && !self.own_addresses.contains(&client)
+    }
+
     /// What time it is, in seconds since 1970.
     pub fn now(&self) -> u64 {
         self.tuning.clock.now()

@@ -3,6 +3,7 @@
 
 use super::Family;
 use crate::finding::{Finding, Problem};
+use crate::names::NamesError;
 use crate::talk::Talk;
 use crate::world::{World, each};
 use base::{Address, Domain};
@@ -22,7 +23,12 @@ pub async fn over_ipv6(world: &World, servers: &[Domain]) -> Finding {
     }
     let mut tried = Vec::new();
     for server in servers {
-        let Ok(answer) = world.names.ask(server.as_str(), "AAAA").await else { continue };
+        let answer = match world.names.ask(server.as_str(), "AAAA").await {
+            Ok(answer) => answer,
+            // Nobody need wait for the others.
+            Err(error @ NamesError::Away(..)) => return Finding::unknown(error.to_string(), wanted),
+            Err(_) => continue,
+        };
         let Some(address) = answer.values.iter().find_map(|value| value.parse::<IpAddr>().ok()) else { continue };
         match Talk::connect(SocketAddr::new(address, world.endpoints.remote_smtp_port)).await {
             Ok(_) => return Finding::good(format!("{server} takes a connection"), wanted),
@@ -93,7 +99,11 @@ pub async fn own_address(world: &World, family: Family, servers: &[Domain]) -> F
     }
     let list = ours.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
     for server in servers {
-        let Ok(answer) = world.names.ask(server.as_str(), kind).await else { continue };
+        let answer = match world.names.ask(server.as_str(), kind).await {
+            Ok(answer) => answer,
+            Err(error @ NamesError::Away(..)) => return Finding::unknown(error.to_string(), list),
+            Err(_) => continue,
+        };
         let Some(there) = answer.values.iter().find_map(|value| value.parse::<IpAddr>().ok()) else { continue };
         return match source(there).await {
             Ok(source) if ours.contains(&source) => Finding::good(source.to_string(), list),

@@ -506,8 +506,14 @@ impl World {
         if !self.folders.contains_key(&folder) {
             return;
         }
-        self.tick(&folder);
         let base = file.file_name().unwrap().to_str().unwrap();
+        // A file that is back already stays one file, however often it is put back.
+        let is_it = |there: &str| there.split(':').next() == Some(base);
+        let mut there = fs::read_dir(self.cur(&folder)).unwrap();
+        if there.any(|entry| entry.unwrap().file_name().to_str().is_some_and(is_it)) {
+            return;
+        }
+        self.tick(&folder);
         fs::copy(file, self.cur(&folder).join(format!("{base}:2,S"))).unwrap();
         let restored = Message { flags: 1, words: Words::new(), ..kept };
         self.folders.get_mut(&folder).unwrap().dropped.push(restored);

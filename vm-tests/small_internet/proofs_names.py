@@ -52,7 +52,7 @@ def _a_rollover_that_is_ready(place):
 
 def _another_authority(place):
     """An authority that CAA can name issues for this box, and then the record names another."""
-    place.do("sed -i 's/^  directory:.*/&\n  caa: authority.org/' /etc/mailstead/box.yaml")
+    place.do("sed -i 's/^  directory:.*/&\\n  caa: authority.org/' /etc/mailstead/box.yaml")
     place.owner.run("apply")
     place.owner.run("dns", "publish")
     place.do(edit(r"/\sCAA\s/s/issue \"authority.org[^\"]*\"/issue \"elsewhere.org\"/;" + SIGNED))

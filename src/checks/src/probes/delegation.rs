@@ -248,7 +248,7 @@ mod tests {
             words: "It waits.".into(),
             by_hand: false,
         };
-        let judge = |days: u64| judge_dkim_age(&[stage.clone()], days * 86_400, 230, "");
+        let judge = |days: u64| judge_dkim_age(std::slice::from_ref(&stage), days * 86_400, 230, "");
         assert!(judge(229).problems.is_empty());
         assert_eq!(judge(230).seen, "example.org: ms1r sign for 230 days. It waits.");
     }

@@ -57,14 +57,10 @@ pub fn known(paths: &Paths) -> Option<Known> {
 }
 
 impl House {
-    /// Whether a client is to be judged: this machine's own programs are not.
+    /// Whether a client's address is to be judged: this machine's own programs are no strangers, by whichever of its
+    /// addresses they come.
     pub fn is_stranger(&self, client: IpAddr) -> bool {
-        self.tuning.judge_loopback || !client.is_loopback()
-    }
-
-    /// Whether a client may connect only so often: the box itself comes by its public address to see what strangers meet.
-    pub fn is_bounded(&self, client: IpAddr) -> bool {
-        self.is_stranger(client) && !self.own_addresses.contains(&client)
+        (self.tuning.judge_loopback || !client.is_loopback()) && !self.own_addresses.contains(&client)
     }
 
     /// What time it is, in seconds since 1970.

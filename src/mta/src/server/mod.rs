@@ -38,7 +38,7 @@ pub async fn serve(listener: TcpListener, port: Port, house: Arc<House>) {
         let slot = slots.take(client);
         let place = match &slot {
             None => Place::Taken,
-            Some(_) if house.is_bounded(client) && !house.arrivals.count(client, Instant::now()) => Place::TooFast,
+            Some(_) if house.is_stranger(client) && !house.arrivals.count(client, Instant::now()) => Place::TooFast,
             Some(_) => Place::Free,
         };
         tokio::spawn(async move {

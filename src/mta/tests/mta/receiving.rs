@@ -55,6 +55,18 @@ async fn an_answer_to_our_users_does_not_wait_though_its_server_looks_odd() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_box_that_comes_by_its_own_public_address_is_no_stranger() {
+    let house = House::empty().await;
+    std::fs::create_dir_all(house.paths.host_facts().parent().unwrap()).unwrap();
+    let facts = r#"{"ipv4": "127.0.0.1", "ipv6": null, "bind": [], "ssh_host_keys": []}"#;
+    std::fs::write(house.paths.host_facts(), facts).unwrap();
+    house.run(quick(), Tuning { judge_loopback: true, lookups: Arc::new(Nameless), ..Tuning::default() }).await;
+    let mut client = house.connect().await.hello().await;
+    let reply = client.mail("joe@example.net", &["ann@example.org"], "Subject: hi\r\n\r\nhi").await;
+    assert!(reply.starts_with("250"), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mail_of_a_known_domain_does_not_wait_when_it_is_really_from_there() {
     let house = house(Tuning { judge_loopback: true, lookups: Arc::new(Nameless), ..Tuning::default() }).await;
     let mut user = house.user().await;

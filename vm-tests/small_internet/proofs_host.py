@@ -58,7 +58,22 @@ printf spoiled | dd of=$newest bs=1 seek=5000 conv=notrunc status=none
 mailstead backup rehearse || true
 """
 
+# A small disk for the logs, on which hardly any more files find room.
+MANY_FILES = """
+mount -t tmpfs -o size=3g,mode=750,nr_inodes=200 tmpfs /var/log/mailstead
+cd /var/log/mailstead; mkdir many; touch $(seq -f many/%g 192)
+"""
+
+
+def _remove_the_files(place, result):
+    """Finds them as the remedy says."""
+    command = re.search(r"(du -x --inodes .*)", result["remedy"]).group(1)
+    assert "/var/log/mailstead/many" in place.said(command), command
+    place.do("rm -r /var/log/mailstead/many")
+
+
 ON_DISK = [
+    Proof("disk-inodes", MANY_FILES, "/var/log/mailstead: [0-4] % free", by_hand=_remove_the_files, after="umount /var/log/mailstead"),
     Proof("mail-store", _lose_a_file, "owner@example.com: .*", remedy=("mailstead fsck owner@example.com",)),
     Proof("mail-owners", "chown root /var/lib/mailstead/mail/example.com/owner/Maildir/tmp", "owner/Maildir/tmp: it belongs to somebody else",
           "warning", remedy=("chown -R ms-mailbox: /var/lib/mailstead/mail",)),
@@ -128,6 +143,40 @@ def _switch_it_on(place, result):
     place.do("umount /usr/bin/timedatectl; mv /run/container.kept /run/systemd/container")
 
 
+# Something in the service's own group takes memory and keeps it.
+GREEDY = """
+cat > /run/greedy.py <<'END'
+import sys, time
+held = bytearray(int(sys.argv[1]) << 20)
+for place in range(0, len(held), 4096):
+    held[place] = 1
+open("/run/greedy.full", "w").close()
+time.sleep(600)
+END
+rm -f /run/greedy.full
+(echo $BASHPID > /sys/fs/cgroup/system.slice/mailstead-ROLE.service/cgroup.procs; exec setsid python3 /run/greedy.py MEGABYTES) >/dev/null 2>&1 &
+for _ in $(seq 100); do [ -e /run/greedy.full ] && break; sleep 0.1; done
+"""
+
+
+def _greedy(role, megabytes, how):
+    breaks = GREEDY.replace("ROLE", role).replace("MEGABYTES", str(megabytes))
+    return Proof(f"memory-{role}", breaks, rf"mailstead-{role}.service: \d\d\d MB", "warning", **how)
+
+
+def _restarted(role):
+    return {"remedy": (f"systemctl restart mailstead-{role}",)}
+
+
+MEMORY = [
+    _greedy("directory", 130, _restarted("directory")),
+    _greedy("dns", 201, {"mend": True}),
+    _greedy("filter", 301, _restarted("filter")),
+    _greedy("mailbox", 701, {"mend": True}),
+    _greedy("mta", 501, _restarted("mta")),
+    _greedy("web", 130, {"mend": True}),
+]
+
 TIME = [Proof("clock", NO_TIME, "no time service runs", "warning", by_hand=_switch_it_on)]
 
-ALL = [*WEB, *ON_DISK, *SYSTEM, *TIME]
+ALL = [*WEB, *ON_DISK, *SYSTEM, *MEMORY, *TIME]

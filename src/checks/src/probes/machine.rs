@@ -61,17 +61,22 @@ fn judge_space(free: u64, total: u64, warn_percent: u64, fail_bytes: u64) -> Spa
 
 pub fn inodes(world: &World, warn_percent: u64) -> Finding {
     let wanted = format!("at least {warn_percent} % of the disk's inodes free");
-    let place = world.paths.state();
-    let Ok(stat) = statvfs(&place) else { return Finding::unknown("the disk cannot be asked", wanted) };
-    let (free, total) = (stat.files_available(), stat.files());
-    let seen = if total == 0 {
-        "this file system has no such limit".to_owned()
-    } else {
-        format!("{} % free", percent(free, total))
-    };
-    match percent(free, total) < warn_percent {
-        true => Finding::bad(vec![Problem::new(place.display().to_string(), seen, wanted)]),
-        false => Finding::good(seen, wanted),
+    let (mut seen, mut problems) = (Vec::new(), Vec::new());
+    for place in places(world) {
+        let Ok(stat) = statvfs(&place) else { continue };
+        let (free, total) = (stat.files_available(), stat.files());
+        let place = place.display();
+        match percent(free, total) {
+            _ if total == 0 => seen.push(format!("{place}: this file system has no such limit")),
+            left if left < warn_percent => {
+                problems.push(Problem::new(place.to_string(), format!("{left} % free"), &wanted));
+            }
+            left => seen.push(format!("{place}: {left} % free")),
+        }
+    }
+    match seen.is_empty() && problems.is_empty() {
+        true => Finding::unknown("the disk cannot be asked", wanted),
+        false => Finding::judge(problems, seen.join("\n"), wanted),
     }
 }
 

@@ -143,40 +143,6 @@ def _switch_it_on(place, result):
     place.do("umount /usr/bin/timedatectl; mv /run/container.kept /run/systemd/container")
 
 
-# Something in the service's own group takes memory and keeps it.
-GREEDY = """
-cat > /run/greedy.py <<'END'
-import sys, time
-held = bytearray(int(sys.argv[1]) << 20)
-for place in range(0, len(held), 4096):
-    held[place] = 1
-open("/run/greedy.full", "w").close()
-time.sleep(600)
-END
-rm -f /run/greedy.full
-(echo $BASHPID > /sys/fs/cgroup/system.slice/mailstead-ROLE.service/cgroup.procs; exec setsid python3 /run/greedy.py MEGABYTES) >/dev/null 2>&1 &
-for _ in $(seq 100); do [ -e /run/greedy.full ] && break; sleep 0.1; done
-"""
-
-
-def _greedy(role, megabytes, how):
-    breaks = GREEDY.replace("ROLE", role).replace("MEGABYTES", str(megabytes))
-    return Proof(f"memory-{role}", breaks, rf"mailstead-{role}.service: \d\d\d MB", "warning", **how)
-
-
-def _restarted(role):
-    return {"remedy": (f"systemctl restart mailstead-{role}",)}
-
-
-MEMORY = [
-    _greedy("directory", 130, _restarted("directory")),
-    _greedy("dns", 201, {"mend": True}),
-    _greedy("filter", 301, _restarted("filter")),
-    _greedy("mailbox", 701, {"mend": True}),
-    _greedy("mta", 501, _restarted("mta")),
-    _greedy("web", 130, {"mend": True}),
-]
-
 TIME = [Proof("clock", NO_TIME, "no time service runs", "warning", by_hand=_switch_it_on)]
 
-ALL = [*WEB, *ON_DISK, *SYSTEM, *MEMORY, *TIME]
+ALL = [*WEB, *ON_DISK, *SYSTEM, *TIME]

@@ -687,7 +687,8 @@ QUEUE = [
     Proof("brakes", sql("queue/known.db", "INSERT INTO brake VALUES ('owner@example.com', strftime('%s')-60, strftime('%s')+3000, "
                          "'more than 300 messages within an hour', 1)", "mta"),
           "may send nothing: more than 300", "warning", remedy=("mailstead user password owner@example.com",
-                                                                "mailstead sending lift owner@example.com")),
+                                                                "mailstead sending lift owner@example.com"),
+          after=lambda place: place.do(f"echo {place.owner.password} | mailstead user password {place.owner.email} --password-file -")),
 ]  # fmt: skip
 
 # --- accounts

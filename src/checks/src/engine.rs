@@ -1,7 +1,7 @@
 //! Runs probes side by side, each alone: one that hangs or panics is told as its own result and disturbs no other.
 
 use crate::finding::{Finding, Verdict};
-use crate::limits::MAX_SEEN;
+use crate::limits::{MAX_REMEDY, MAX_SEEN};
 use crate::text::{CheckText, Known, Mend, Severity};
 use std::collections::HashMap;
 use std::future::Future;
@@ -80,10 +80,10 @@ pub fn result(text: &CheckText, finding: Finding, known: &Known, now: u64) -> Ch
         title: text.title.clone(),
         group: text.group.title().to_owned(),
         state,
-        seen: bounded(finding.seen),
-        wanted: bounded(finding.wanted),
+        seen: bounded(finding.seen, MAX_SEEN),
+        wanted: bounded(finding.wanted, MAX_SEEN),
         why: text.why.trim().to_owned(),
-        remedy,
+        remedy: bounded(remedy, MAX_REMEDY),
         since: now,
         checked: now,
         flaps: None,
@@ -102,11 +102,11 @@ fn state(severity: Severity, verdict: Verdict) -> State {
     }
 }
 
-/// Plain text of a length fit for a page; what strangers' servers said may hold anything.
-fn bounded(text: String) -> String {
+/// Plain text of a length fit for a page; what strangers' servers said may hold anything, and would be told to a terminal.
+fn bounded(text: String, most: usize) -> String {
     let plain = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
-    let mut out: String = text.chars().take(MAX_SEEN).map(plain).collect();
-    if text.chars().nth(MAX_SEEN).is_some() {
+    let mut out: String = text.chars().take(most).map(plain).collect();
+    if text.chars().nth(most).is_some() {
         out.push('…');
     }
     out
@@ -128,6 +128,7 @@ pub fn still_good(text: &CheckText, previous: Option<&CheckResult>, now: u64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Problem;
     use crate::text;
 
     fn texts() -> Vec<CheckText> {
@@ -197,8 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stranger_said_is_cleaned_in_the_remedy_too() {
+        let text = text::all().unwrap().into_iter().find(|text| text.id == "put-off").unwrap();
+        let problem =
+            Problem::new("Example Mail", "12 of 22", "fewer").detail("\u{1b}]0;owned\u{7} later".repeat(5000));
+        let result = result(&text, Finding::bad(vec![problem]), &Known::default(), 0);
+        assert!(result.remedy.contains("later") && !result.remedy.contains(['\u{1b}', '\u{7}']));
+        assert!(result.remedy.chars().count() <= MAX_REMEDY + 1);
+    }
+
+    #[test]
     fn what_a_stranger_said_is_cut_and_cleaned() {
-        let text = bounded(format!("\u{1b}[31m{}", "x".repeat(5000)));
+        let text = bounded(format!("\u{1b}[31m{}", "x".repeat(5000)), MAX_SEEN);
         assert!(text.chars().count() <= MAX_SEEN + 1 && !text.contains('\u{1b}'));
     }
 }

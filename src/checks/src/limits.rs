@@ -23,6 +23,8 @@ pub const MAX_PAGE: u64 = 64 << 10;
 pub const MAX_PARENT_SERVERS: usize = 4;
 /// Longest text of what was seen. A page stays readable.
 pub const MAX_SEEN: usize = 1500;
+/// Longest remedy: room for dozens of records to paste.
+pub const MAX_REMEDY: usize = 20_000;
 /// How long changes of state are remembered: a year and the weeks in which it is looked back at.
 pub const HISTORY_DAYS: u64 = 400;
 /// And how many of them at most: with some five a day, more than a year.

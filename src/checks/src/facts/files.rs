@@ -24,8 +24,13 @@ pub fn foreign_mail(paths: &Paths) -> Result<Vec<String>, String> {
         if looked > MOST_FOLDERS || foreign.len() >= MOST_NAMED {
             break;
         }
+        // Messages lie by the ten thousand in these, and no folders; one of them tells.
+        let only_messages = matches!(folder.file_name().and_then(|name| name.to_str()), Some("cur" | "new"));
         let mut has_file = false;
         for entry in entries(&folder) {
+            if only_messages && has_file {
+                break;
+            }
             let Ok(meta) = std::fs::symlink_metadata(&entry) else { continue };
             if meta.is_dir() {
                 folders.push(entry.clone());
@@ -45,19 +50,19 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// The roles whose running program is not the file that is installed: they miss what an upgrade has brought.
-pub fn outdated(procfs: &Path) -> Result<Vec<String>, String> {
+/// The roles whose running program is not the file that is installed below `home`: they miss what an upgrade has brought.
+pub fn outdated(procfs: &Path, home: &Path) -> Result<Vec<String>, String> {
+    let current = home.join("current/mailstead");
+    let installed = current.canonicalize().map_err(|error| format!("{}: {error}", current.display()))?;
     let mut found = Vec::new();
     for entry in entries(procfs) {
         // Processes come and go while they are looked at.
         let Ok(program) = std::fs::read_link(entry.join("exe")) else { continue };
-        let name = program.to_string_lossy().into_owned();
-        let is_ours = name.strip_suffix(" (deleted)").is_some_and(|name| name.ends_with("/mailstead"));
-        let Some(role) = std::fs::read(entry.join("cmdline")).ok().filter(|_| is_ours).and_then(|line| role(&line))
-        else {
+        // Of a file that was replaced the kernel says “… (deleted)”; one of an earlier release lies beside.
+        if program == installed || !program.starts_with(home) {
             continue;
-        };
-        found.push(role);
+        }
+        found.extend(std::fs::read(entry.join("cmdline")).ok().and_then(|line| role(&line)));
     }
     found.sort();
     found.dedup();
@@ -87,18 +92,27 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_runs_a_replaced_program_is_named() {
+    fn a_role_that_runs_a_replaced_program_or_an_earlier_release_is_named() {
         let dir = tempfile::tempdir().unwrap();
+        let (home, procfs) = (dir.path().canonicalize().unwrap().join("opt"), dir.path().join("proc"));
+        assert!(outdated(&procfs, &home).is_err(), "nothing is installed");
+        for version in ["1", "2"] {
+            std::fs::create_dir_all(home.join("releases").join(version)).unwrap();
+            std::fs::write(home.join("releases").join(version).join("mailstead"), b"").unwrap();
+        }
+        std::os::unix::fs::symlink("releases/2", home.join("current")).unwrap();
+        let releases = home.join("releases").display().to_string();
         let process = |number: &str, program: &str, command: &[u8]| {
-            let folder = dir.path().join(number);
-            std::fs::create_dir(&folder).unwrap();
+            let folder = procfs.join(number);
+            std::fs::create_dir_all(&folder).unwrap();
             std::os::unix::fs::symlink(program, folder.join("exe")).unwrap();
             std::fs::write(folder.join("cmdline"), command).unwrap();
         };
-        process("1", "/opt/mailstead/current/mailstead (deleted)", b"/opt/mailstead/current/mailstead\0run\0mta\0");
-        process("2", "/opt/mailstead/current/mailstead", b"mailstead\0run\0dns\0");
-        process("3", "/usr/bin/other (deleted)", b"other\0run\0x\0");
-        process("4", "/opt/mailstead/current/mailstead (deleted)", b"mailstead\0status\0");
-        assert_eq!(outdated(dir.path()), Ok(vec!["mta".to_owned()]));
+        process("1", &format!("{releases}/2/mailstead (deleted)"), b"mailstead\0run\0mta\0");
+        process("2", &format!("{releases}/2/mailstead"), b"mailstead\0run\0dns\0");
+        process("3", &format!("{releases}/1/mailstead"), b"mailstead\0run\0web\0");
+        process("4", "/usr/bin/other (deleted)", b"other\0run\0x\0");
+        process("5", &format!("{releases}/1/mailstead"), b"mailstead\0status\0");
+        assert_eq!(outdated(&procfs, &home), Ok(vec!["mta".to_owned(), "web".to_owned()]));
     }
 }

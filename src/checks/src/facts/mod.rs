@@ -171,7 +171,11 @@ pub fn look(paths: &Paths, told: Told) -> HostReport {
             Err(not_in_a_demo())
         },
         foreign_mail: files::foreign_mail(paths),
-        outdated: if live { files::outdated(Path::new("/proc")) } else { Err(not_in_a_demo()) },
+        outdated: if live {
+            files::outdated(Path::new("/proc"), Path::new("/opt/mailstead"))
+        } else {
+            Err(not_in_a_demo())
+        },
         differences: told.differences,
         renewal: told.renewal,
         rehearsal: told.rehearsal,

@@ -21,24 +21,47 @@ pub async fn over_ipv6(world: &World, servers: &[Domain]) -> Finding {
     if world.host.ipv6.is_none() {
         return Finding::skipped("the box has no public IPv6 address");
     }
-    let mut tried = Vec::new();
-    for server in servers {
-        let answer = match world.names.ask(server.as_str(), "AAAA").await {
-            Ok(answer) => answer,
-            // Nobody need wait for the others.
-            Err(error @ NamesError::Away(..)) => return Finding::unknown(error.to_string(), wanted),
-            Err(_) => continue,
-        };
-        let Some(address) = answer.values.iter().find_map(|value| value.parse::<IpAddr>().ok()) else { continue };
-        match Talk::connect(SocketAddr::new(address, world.endpoints.remote_smtp_port)).await {
+    let found = match addresses(world, servers, Family::Ipv6).await {
+        Ok(found) => found,
+        Err(why) => return Finding::unknown(why, wanted),
+    };
+    let port = world.endpoints.remote_smtp_port;
+    // All at once: where the way is closed, each waits for as long as it may.
+    let tried = each(found.iter().map(|(_, there)| Talk::connect(SocketAddr::new(*there, port))).collect()).await;
+    let mut troubles = Vec::new();
+    for ((server, _), tried) in found.iter().zip(tried) {
+        match tried {
             Ok(_) => return Finding::good(format!("{server} takes a connection"), wanted),
-            Err(trouble) => tried.push(format!("{server}: {trouble}")),
+            Err(trouble) => troubles.push(format!("{server}: {trouble}")),
         }
     }
-    match tried.is_empty() {
-        true => Finding::unknown("none of them has an IPv6 address, or the resolver is away", wanted),
-        false => Finding::bad(vec![Problem::new("", tried.join("\n"), wanted)]),
+    match troubles.is_empty() {
+        true => Finding::unknown("none of them has an IPv6 address", wanted),
+        false => Finding::bad(vec![Problem::new("", troubles.join("\n"), wanted)]),
     }
+}
+
+/// The first address of each server that has one of this family. An error only when the resolver itself is away.
+async fn addresses<'a>(
+    world: &World,
+    servers: &'a [Domain],
+    family: Family,
+) -> Result<Vec<(&'a Domain, IpAddr)>, String> {
+    let kind = if family == Family::Ipv4 { "A" } else { "AAAA" };
+    let asked = each(servers.iter().map(|server| world.names.ask(server.as_str(), kind)).collect()).await;
+    let mut found = Vec::new();
+    for (server, answer) in servers.iter().zip(asked) {
+        match answer {
+            Ok(answer) => {
+                let first = answer.values.iter().find_map(|value| value.parse().ok());
+                found.extend(first.map(|address| (server, address)));
+            }
+            Err(error @ NamesError::Away(..)) => return Err(error.to_string()),
+            // The others will do.
+            Err(_) => {}
+        }
+    }
+    Ok(found)
 }
 
 /// Every port answers at the box's public address too, and not on loopback alone.
@@ -79,39 +102,32 @@ pub async fn authority(world: &World) -> Finding {
         Ok(addresses) => addresses,
         Err(error) => return Finding::unknown(error.to_string(), wanted),
     };
-    let mut trouble = format!("{host} has no address");
-    for address in addresses {
-        match Talk::connect(SocketAddr::new(address, port)).await {
-            Ok(_) => return Finding::good(format!("{host} does"), wanted),
-            Err(why) => trouble = why,
-        }
+    let tried = each(addresses.iter().map(|there| Talk::connect(SocketAddr::new(*there, port))).collect()).await;
+    match tried.into_iter().reduce(Result::or) {
+        Some(Ok(_)) => Finding::good(format!("{host} does"), wanted),
+        Some(Err(trouble)) => Finding::bad(vec![Problem::new(host, trouble, wanted)]),
+        None => Finding::bad(vec![Problem::new(host, "it has no address", wanted)]),
     }
-    Finding::bad(vec![Problem::new(host, trouble, wanted)])
 }
 
 /// Mail leaves from the address that the box is known by.
 pub async fn own_address(world: &World, family: Family, servers: &[Domain]) -> Finding {
-    let kind = if family == Family::Ipv4 { "A" } else { "AAAA" };
     let ours: Vec<IpAddr> =
         world.host.bind.iter().copied().filter(|address| address.is_ipv4() == (family == Family::Ipv4)).collect();
     if ours.is_empty() {
         return Finding::skipped("the box has no such address");
     }
     let list = ours.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
-    for server in servers {
-        let answer = match world.names.ask(server.as_str(), kind).await {
-            Ok(answer) => answer,
-            Err(error @ NamesError::Away(..)) => return Finding::unknown(error.to_string(), list),
-            Err(_) => continue,
-        };
-        let Some(there) = answer.values.iter().find_map(|value| value.parse::<IpAddr>().ok()) else { continue };
-        return match source(there).await {
-            Ok(source) if ours.contains(&source) => Finding::good(source.to_string(), list),
-            Ok(source) => Finding::bad(vec![Problem::new("", source.to_string(), list)]),
-            Err(why) => Finding::unknown(why.to_string(), list),
-        };
+    let there = match addresses(world, servers, family).await {
+        Ok(found) => found.into_iter().next().map(|(_, address)| address),
+        Err(why) => return Finding::unknown(why, list),
+    };
+    let Some(there) = there else { return Finding::unknown("none of the servers has an address", list) };
+    match source(there).await {
+        Ok(source) if ours.contains(&source) => Finding::good(source.to_string(), list),
+        Ok(source) => Finding::bad(vec![Problem::new("", source.to_string(), list)]),
+        Err(why) => Finding::unknown(why.to_string(), list),
     }
-    Finding::unknown("none of the servers has an address, or the resolver is away", list)
 }
 
 /// From where the kernel would send to an address. Nothing is sent.
@@ -131,8 +147,9 @@ pub async fn backup_mx(world: &World) -> Finding {
         Err(error) => return Finding::unknown(error.to_string(), wanted),
     };
     let mut problems = Vec::new();
-    for BackupMx { domain, primary } in &domains {
-        match world.names.ask(domain.as_str(), "MX").await {
+    let asked = each(domains.iter().map(|backup| world.names.ask(backup.domain.as_str(), "MX")).collect()).await;
+    for (BackupMx { domain, primary }, answer) in domains.iter().zip(asked) {
+        match answer {
             Ok(answer) => problems.extend(judge_backup(domain, primary, &answer.values, world.hostname())),
             Err(error) => return Finding::unknown(error.to_string(), wanted),
         }

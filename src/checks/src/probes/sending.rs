@@ -2,7 +2,7 @@
 
 use crate::finding::{Finding, Problem};
 use crate::talk::Talk;
-use crate::world::World;
+use crate::world::{World, each};
 use std::net::SocketAddr;
 use wire::directory::{Relay, Relays};
 use wire::filter::{DmarcEvidence, Evidence, ReportKind, Reports, TakenReport};
@@ -123,8 +123,9 @@ pub async fn relays(world: &World) -> Finding {
         Err(error) => return Finding::unknown(error.to_string(), wanted),
     };
     let mut problems = Vec::new();
-    for relay in &relays {
-        if let Err(trouble) = reach(world, relay).await {
+    let reached = each(relays.iter().map(|relay| reach(world, relay)).collect()).await;
+    for (relay, reached) in relays.iter().zip(reached) {
+        if let Err(trouble) = reached {
             let name = format!("{}:{}", relay.host, relay.port);
             problems.push(Problem::new(name, trouble, wanted).detail(scope(relay)));
         }
@@ -157,7 +158,9 @@ pub async fn tls_reports(world: &World, days: u64) -> Finding {
 }
 
 fn judge_tls(reports: &[TakenReport], since: u64, wanted: &str) -> Finding {
-    let lately = reports.iter().filter(|report| report.kind == ReportKind::Tls && report.end >= since);
+    // Anybody can write a report; only what is shown to come from the domain that it names counts.
+    let believed = reports.iter().filter(|report| report.authenticated);
+    let lately = believed.filter(|report| report.kind == ReportKind::Tls && report.end >= since);
     let (failed, good): (Vec<_>, Vec<_>) = lately.partition(|report| report.bad > 0);
     let problems = failed.iter().map(|report| {
         let seen = format!("{} sessions with {} failed, {} succeeded", report.bad, report.organisation, report.good);
@@ -273,6 +276,8 @@ mod tests {
         };
         let judge = |one| judge_tls(&[one], 100, "").verdict;
         assert_eq!(judge(report(ReportKind::Tls, 100, 3)), Verdict::Bad);
+        let forged = TakenReport { authenticated: false, ..report(ReportKind::Tls, 100, 3) };
+        assert_eq!(judge(forged), Verdict::Good, "anybody can write one");
         for harmless in
             [report(ReportKind::Tls, 99, 3), report(ReportKind::Tls, 100, 0), report(ReportKind::Dmarc, 100, 3)]
         {

@@ -64,9 +64,10 @@ impl Backup {
 }
 
 fn rehearse(paths: &Paths, archive: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
-    let backup::Rehearsal { archive: name, outcome, .. } = &backup::rehearse(paths, archive)?;
+    let rehearsal = backup::rehearse(paths, archive)?;
+    let backup::Rehearsal { archive: name, outcome, .. } = &rehearsal;
     match outcome {
-        _ if json => output::json(&backup::last_rehearsal(paths))?,
+        _ if json => output::json(&rehearsal)?,
         Ok(it) => {
             let size = format!("{:.1} MB", it.bytes as f64 / 1e6);
             let made = base::time::readable(it.made);

@@ -84,6 +84,7 @@ class Place:
         """Follows what is left on the first status page, and learns what a box in order looks like."""
         self.ds = self.owner.enter_ds()
         self.box.run(KEYS_ONLY)
+        self.do(QUIET_TIMERS)
         self.owner.run("apply")
         self.forget()
 
@@ -126,14 +127,7 @@ class Place:
         """Breaks, sees, mends, sees. A failure says which of these did not come out."""
         self.be_unsigned(proof.unsigned)
         self.do(proof.breaks)
-        try:
-            result = self._see_it_broken(proof)
-        except WorldError:
-            # One of the box's own timers (the hourly look at the certificate publishes the zones) has put it right.
-            if self.changed(self.look(), proof.check):
-                raise
-            self.do(proof.breaks)
-            result = self._see_it_broken(proof)
+        result = self._see_it_broken(proof)
         self.do(proof.gone)
         self._follow(proof, result)
         self._see_it_mended(proof)
@@ -201,6 +195,17 @@ class Place:
 
 # systemd would refuse to start it so often.
 RESOLVE_ANEW = "systemctl reset-failed unbound; systemctl restart unbound"
+# What the box does by itself now and then puts a fault right, or makes an archive, in the middle of a proof: the timers
+# run on, and next elapse after the tests.
+QUIET_TIMERS = """
+for timer in certs dns-sign backup backup-rehearsal; do
+    mkdir -p /run/systemd/system/mailstead-$timer.timer.d
+    printf '[Timer]\\nOnCalendar=\\nOnCalendar=*-*-* %s\\nRandomizedDelaySec=0\\nPersistent=no\\n' "$(date -d '12 hours' +%H:%M:00)" \\
+        > /run/systemd/system/mailstead-$timer.timer.d/quiet.conf
+done
+systemctl daemon-reload
+systemctl restart mailstead-certs.timer mailstead-dns-sign.timer mailstead-backup.timer mailstead-backup-rehearsal.timer
+"""
 EVERYTHING = ("everything",)  # stands for all other checks: nothing can be told without the box's own answers
 KEYS_ONLY = (
     'printf "PasswordAuthentication no\\nKbdInteractiveAuthentication no\\n" > /etc/ssh/sshd_config.d/00-keys-only.conf'

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+/// The authorities that Debian and Ubuntu trust (ca-certificates).
+pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// How long a certificate that was replaced may still be served. Looking costs one `stat`, and only at handshakes.
 pub const RECHECK: Duration = Duration::from_secs(1);
 

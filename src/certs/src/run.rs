@@ -64,7 +64,8 @@ pub(crate) fn is_own(certificate: &Certificate) -> bool {
 fn is_foreign(paths: &Paths, certificate: &Certificate, now: u64) -> Result<bool, CertsError> {
     let chain = Pair::served(paths)?.chain;
     let Some(name) = certificate.names.first().map(|name| name.replacen("*.", "any.", 1)) else { return Ok(true) };
-    Ok(!status::is_issued(paths, &chain)? && trust::is_of_nobody(&chain, &name, Path::new(trust::SYSTEM_ROOTS), now))
+    Ok(!status::is_issued(paths, &chain)?
+        && trust::is_of_nobody(&chain, &name, Path::new(base::tls::SYSTEM_ROOTS), now))
 }
 
 /// The unique identifier of the served certificate (RFC 9773 §4.1), for what has one.

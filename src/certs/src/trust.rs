@@ -9,9 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The authorities that Debian and Ubuntu trust (ca-certificates).
-pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
-
 /// Whether a chain (PEM) leads to none of the authorities in a file. Any other fault of it, or a file without authorities,
 /// says nothing about who issued it.
 pub fn is_of_nobody(chain: &str, name: &str, roots: &Path, now: u64) -> bool {

@@ -2,6 +2,7 @@
 //! certificate can be described and not only refused.
 
 use crate::ChecksError;
+use base::tls::SYSTEM_ROOTS;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -12,9 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
-
-/// The authorities that Debian and Ubuntu trust (ca-certificates).
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The TLS client of the checks. Cheap to clone.
 #[derive(Clone)]

@@ -169,6 +169,26 @@ pub async fn gives_away(server: SocketAddr, zone: &str) -> Result<bool, NamesErr
     Ok(message.header().rcode() == Rcode::NOERROR && message.header_counts().ancount() > 0)
 }
 
+/// MX values (as in a zone file) by their preference, the first to be tried first; hosts in lower case, without trailing
+/// dot. The null MX (RFC 7505) is none.
+pub fn exchangers(values: &[String]) -> Vec<(u16, String)> {
+    let read = |value: &String| {
+        let (preference, host) = value.split_once(' ')?;
+        let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
+        (!host.is_empty()).then_some((preference.parse().ok()?, host))
+    };
+    let mut found: Vec<(u16, String)> = values.iter().filter_map(read).collect();
+    found.sort();
+    found
+}
+
+/// The serial with which a server itself answers for a zone; `None` where it does not have the zone.
+pub async fn serial(server: SocketAddr, zone: &str) -> Result<Option<u32>, NamesError> {
+    let answer = ask(server, zone, "SOA", false).await?;
+    let value = answer.values.first().filter(|_| answer.authoritative);
+    Ok(value.and_then(|soa| soa.split_whitespace().nth(2)?.parse().ok()))
+}
+
 /// What an RRSIG's value (as in a zone file) says: the type that it covers, and until when, in seconds since 1970.
 pub fn signature(value: &str) -> Option<(&str, u64)> {
     let mut words = value.split_whitespace();
@@ -248,6 +268,13 @@ mod tests {
     #[test]
     fn an_ipv4_address_is_reversed_octet_by_octet() {
         assert_eq!(ptr_name("192.0.2.25".parse().unwrap()), "25.2.0.192.in-addr.arpa");
+    }
+
+    #[test]
+    fn exchangers_are_in_their_order_and_the_null_mx_is_none() {
+        let values = ["20 B.example.org.", "5 a.example.org.", "0 .", "garbage", "x y."].map(str::to_owned);
+        let hosts = [(5, "a.example.org".to_owned()), (20, "b.example.org".to_owned())];
+        assert_eq!(exchangers(&values), hosts);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use crate::ProvisionError;
 use base::{Domain, HostFacts, Paths};
-use hickory_resolver::proto::rr::{RData, RecordType};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -55,13 +54,7 @@ fn serial(zone: &str) -> Option<u32> {
 
 /// The serial that a name server answers with.
 pub async fn asked(server: SocketAddr, zone: &Domain) -> Option<u32> {
-    // A resolver of its own each time: nothing comes from a cache.
-    let resolver = base::names::resolver(server).ok()?;
-    let answer = resolver.lookup(format!("{zone}."), RecordType::SOA).await.ok()?;
-    answer.answers().iter().find_map(|record| match &record.data {
-        RData::SOA(soa) => Some(soa.serial),
-        _ => None,
-    })
+    lookup::serial(server, zone.as_str()).await.ok().flatten()
 }
 
 #[cfg(test)]

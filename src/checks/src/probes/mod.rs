@@ -10,9 +10,11 @@ pub mod machine;
 pub mod mail;
 pub mod openings;
 pub mod packages;
+pub mod people;
 pub mod policies;
 pub mod reach;
 pub mod records;
+pub mod release;
 pub mod renewal;
 pub mod reputation;
 pub mod round_trip;
@@ -430,9 +432,9 @@ impl Probe {
             Probe::PackagesBroken {} => packages::broken(world),
             Probe::AutomaticUpdates {} => packages::automatic(world),
             Probe::Outdated {} => packages::outdated(world),
-            Probe::Release {} => packages::release(world, env!("CARGO_PKG_VERSION")).await,
-            Probe::EmptyPasswords {} => packages::passwords(world),
-            Probe::OtherRoots {} => packages::roots(world),
+            Probe::Release {} => release::newest(world, env!("CARGO_PKG_VERSION")).await,
+            Probe::EmptyPasswords {} => people::passwords(world),
+            Probe::OtherRoots {} => people::roots(world),
             Probe::Swap { most_percent } => machine::swap(*most_percent),
         }
     }

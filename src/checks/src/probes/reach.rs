@@ -3,7 +3,7 @@
 
 use super::Family;
 use crate::finding::{Finding, Problem};
-use crate::names::NamesError;
+use crate::names::{self, NamesError};
 use crate::talk::Talk;
 use crate::world::{World, each};
 use base::{Address, Domain};
@@ -158,11 +158,8 @@ pub async fn backup_mx(world: &World) -> Finding {
 }
 
 fn judge_backup(domain: &Domain, primary: &Domain, values: &[String], hostname: &str) -> Option<Problem> {
-    let preference = |name: &str| {
-        let mut found = values.iter().filter_map(|value| value.split_once(' '));
-        let (number, _) = found.find(|(_, host)| host.trim_end_matches('.').eq_ignore_ascii_case(name))?;
-        number.parse::<u16>().ok()
-    };
+    let exchangers = names::exchangers(values);
+    let preference = |name: &str| exchangers.iter().find(|(_, host)| host == name).map(|(preference, _)| *preference);
     let wrong = match (preference(hostname), preference(primary.as_str())) {
         (None, _) => "its MX records do not name this box".to_owned(),
         (_, None) => format!("its MX records do not name {primary}"),
@@ -204,7 +201,7 @@ fn outside<'a>(aliases: &'a [Alias], own: &[Domain]) -> BTreeSet<&'a Domain> {
 async fn takes_mail(world: &World, domain: &Domain) -> Result<bool, String> {
     let mx = world.names.ask(domain.as_str(), "MX").await.map_err(|error| error.to_string())?;
     if !mx.values.is_empty() {
-        return Ok(mx.values.iter().any(|value| value.split_whitespace().nth(1).is_some_and(|host| host != ".")));
+        return Ok(!names::exchangers(&mx.values).is_empty());
     }
     Ok(!world.names.addresses(domain.as_str()).await.map_err(|error| error.to_string())?.is_empty())
 }

@@ -2,6 +2,7 @@
 //! filter. It ends there and is kept by nobody (`wire::mta::ROUND_TRIP_FIELD`).
 
 use crate::finding::{Finding, Problem};
+use crate::names;
 use crate::talk::{Reply, Talk};
 use crate::world::World;
 use base::Domain;
@@ -54,18 +55,11 @@ async fn server(world: &World, domain: &Domain) -> Result<Server, String> {
         return Ok(Server { name: world.hostname().to_owned(), address: world.endpoints.smtp.local() });
     }
     let answer = world.names.ask(domain.as_str(), "MX").await.map_err(|error| error.to_string())?;
-    let name = first(&answer.values).ok_or_else(|| format!("{domain} has no MX record"))?;
+    let first = names::exchangers(&answer.values).into_iter().next();
+    let (_, name) = first.ok_or_else(|| format!("{domain} has no MX record"))?;
     let addresses = world.names.addresses(&name).await.map_err(|error| error.to_string())?;
     let address = addresses.first().ok_or_else(|| format!("{name} has no address"))?;
     Ok(Server { name, address: SocketAddr::new(*address, world.endpoints.smtp.port) })
-}
-
-fn first(values: &[String]) -> Option<String> {
-    let record = |value: &String| {
-        let (number, host) = value.split_once(' ')?;
-        Some((number.parse::<u16>().ok()?, host.trim_end_matches('.').to_owned()))
-    };
-    values.iter().filter_map(record).min().map(|(_, host)| host)
 }
 
 /// The session; the reply to the message, or what stood in its way.
@@ -135,13 +129,6 @@ mod tests {
     use super::*;
     use crate::finding::Verdict;
     use wire::mta::Judged;
-
-    #[test]
-    fn the_lowest_number_is_the_server() {
-        let values = ["20 b.example.org.".to_owned(), "5 a.example.org.".to_owned(), "garbage".to_owned()];
-        assert_eq!(first(&values), Some("a.example.org".to_owned()));
-        assert_eq!(first(&[]), None);
-    }
 
     #[test]
     fn a_message_has_to_come_to_this_box_and_be_taken_for_wanted() {

@@ -127,19 +127,10 @@ pub async fn relays(world: &World) -> Finding {
     for (relay, reached) in relays.iter().zip(reached) {
         if let Err(trouble) = reached {
             let name = format!("{}:{}", relay.host, relay.port);
-            problems.push(Problem::new(name, trouble, wanted).detail(scope(relay)));
+            problems.push(Problem::new(name, trouble, wanted).detail(relay.scope.to_string()));
         }
     }
     Finding::judge(problems, format!("relays that take connections: {}", relays.len()), wanted)
-}
-
-/// As the command line has it.
-fn scope(relay: &Relay) -> String {
-    match &relay.scope {
-        wire::directory::RelayScope::Everything => "everything".to_owned(),
-        wire::directory::RelayScope::From(domain) => format!("from:{domain}"),
-        wire::directory::RelayScope::To(domain) => format!("to:{domain}"),
-    }
 }
 
 async fn reach(world: &World, relay: &Relay) -> Result<(), String> {

@@ -34,6 +34,12 @@ async fn fetch_from(server: SocketAddr, name: &str, path: &str) -> Result<Page, 
     read(client.get(format!("https://{name}{path}")).send().await.map_err(in_words)?).await
 }
 
+/// Fetches a text from somebody else's web server.
+pub async fn fetch_anywhere(url: &str) -> Result<String, String> {
+    let client = reqwest::Client::builder().no_proxy().timeout(FETCHED_WITHIN).build().map_err(in_words)?;
+    read(client.get(url).send().await.map_err(in_words)?).await.map(|page| page.text)
+}
+
 async fn read(mut answer: reqwest::Response) -> Result<Page, String> {
     if answer.status() != StatusCode::OK {
         return Err(format!("it answers {}", answer.status()));
@@ -50,7 +56,7 @@ async fn read(mut answer: reqwest::Response) -> Result<Page, String> {
 }
 
 /// The innermost cause: a refused certificate is what an owner has to read, not “error sending request”.
-pub fn in_words(error: reqwest::Error) -> String {
+fn in_words(error: reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = &error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

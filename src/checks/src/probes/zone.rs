@@ -159,9 +159,8 @@ pub async fn secondaries(world: &World) -> Finding {
 }
 
 async fn serial(server: SocketAddr, zone: &Domain) -> Result<u32, String> {
-    let answer = names::ask(server, zone.as_str(), "SOA", false).await.map_err(|error| error.to_string())?;
-    let value = answer.values.first().filter(|_| answer.authoritative).ok_or("it does not have the zone")?;
-    value.split_whitespace().nth(2).and_then(|word| word.parse().ok()).ok_or_else(|| format!("its SOA is “{value}”"))
+    let found = names::serial(server, zone.as_str()).await.map_err(|error| error.to_string())?;
+    found.ok_or_else(|| "it does not have the zone".to_owned())
 }
 
 fn judge_serials(here: &[(Domain, Result<u32, String>)], there: &[Serial], wanted: &str) -> Finding {

@@ -112,7 +112,7 @@ impl Relay {
             Command::Test { scope: Scope(scope) } => {
                 let relays = client.ask(&directory::Relays {}).await?;
                 let relay = relays.into_iter().find(|relay| relay.scope == scope);
-                let relay = relay.with_context(|| format!("there is no relay for {}", name(&scope)))?;
+                let relay = relay.with_context(|| format!("there is no relay for {scope}"))?;
                 client.ask(&TestRelay { relay: relay.clone() }).await?;
                 say!(
                     "{} answers, speaks TLS{}.",
@@ -122,7 +122,7 @@ impl Relay {
             }
             Command::Remove { scope: Scope(scope) } => {
                 client.ask(&directory::RemoveRelay { scope: scope.clone() }).await?;
-                say!("The relay for {} is removed.", name(&scope));
+                say!("The relay for {scope} is removed.");
                 tell(converge::follow(&paths, &config).await);
             }
         }
@@ -133,7 +133,7 @@ impl Relay {
 async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
     let relays = client.ask(&directory::Relays {}).await?;
     let shown = relays.into_iter().map(|relay| Shown {
-        scope: name(&relay.scope),
+        scope: relay.scope.to_string(),
         host: relay.host,
         port: relay.port,
         tls: relay.tls,
@@ -168,14 +168,6 @@ fn password(login: &str) -> anyhow::Result<Secret> {
     let line = line.trim_end_matches(['\r', '\n']);
     anyhow::ensure!(!line.is_empty(), "standard input has no password in its first line");
     Ok(Secret::new(line))
-}
-
-fn name(scope: &RelayScope) -> String {
-    match scope {
-        RelayScope::Everything => "everything".to_owned(),
-        RelayScope::From(domain) => format!("from:{domain}"),
-        RelayScope::To(domain) => format!("to:{domain}"),
-    }
 }
 
 fn in_words(scope: &RelayScope) -> String {

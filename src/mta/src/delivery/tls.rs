@@ -5,6 +5,7 @@
 use super::dane::{self, Matched, Tlsa};
 use crate::limits;
 use base::Domain;
+use base::tls::SYSTEM_ROOTS;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -14,9 +15,6 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_rustls::client::TlsStream;
-
-/// Where Debian and Ubuntu keep the roots that they trust.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What a server must show.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,17 @@ pub enum RelayScope {
     To(Domain),
 }
 
+/// As the command line has it: `everything`, `from:example.org`, `to:example.net`.
+impl std::fmt::Display for RelayScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Everything => f.write_str("everything"),
+            Self::From(domain) => write!(f, "from:{domain}"),
+            Self::To(domain) => write!(f, "to:{domain}"),
+        }
+    }
+}
+
 /// How a relay speaks TLS. It always does, with a certificate for its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -126,6 +126,8 @@ class Place:
     def prove(self, proof):
         """Breaks, sees, mends, sees. A failure says which of these did not come out."""
         self.be_unsigned(proof.unsigned)
+        if "cert" in proof.check:
+            self.box.run("bash", "-c", A_WEEK_PASSES)
         self.do(proof.breaks)
         result = self._see_it_broken(proof)
         self.do(proof.gone)
@@ -197,6 +199,14 @@ class Place:
         self.forget()
 
 
+# One box asks its authority for a few certificates a week, which are fewer than the proofs have issued.
+A_WEEK_PASSES = r"""
+python3 - <<'END'
+import json, pathlib
+file = pathlib.Path("/var/lib/mailstead/certs/ledger.json")
+file.write_text(json.dumps(json.loads(file.read_text()) | {"issued": [], "orders": []}))
+END
+"""
 # systemd would refuse to start it so often.
 RESOLVE_ANEW = "systemctl reset-failed unbound; systemctl restart unbound"
 # What the box does by itself now and then puts a fault right, or makes an archive, in the middle of a proof: the timers

@@ -25,6 +25,19 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_dir(dir)
 }
 
+/// Removes what writes of `path` left beside it when they were killed before their rename. Only for a caller that nobody
+/// else writes `path` beside, since a write that is going on cannot be told from one that was killed.
+pub fn clear_unfinished(path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    for entry in fs::read_dir(parent(path)?)? {
+        let entry = entry?;
+        if is_unfinished(&entry.file_name().to_string_lossy(), &name) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Creates `path` with `bytes` and syncs the file (not its directory). Fails if it exists.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
@@ -89,6 +102,15 @@ fn temporary_name(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Whether a file is what [`temporary_name`] makes of `name`: `.NAME.PROCESS.COUNT.new`.
+fn is_unfinished(file: &str, name: &str) -> bool {
+    let numbers =
+        file.strip_prefix('.').and_then(|rest| rest.strip_prefix(name)).and_then(|rest| rest.strip_suffix(".new"));
+    let parts = numbers.and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.split_once('.'));
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    parts.is_some_and(|(process, count)| number(process) && number(count))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +125,20 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_write_left_is_cleared_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.service");
+        fs::write(temporary_name(&path), b"half").unwrap();
+        let others =
+            [".a.service.new", ".a.service.1.new", ".a.service.1.x.new", "a.service.1.2.new", ".ab.service.1.2.new"];
+        others.iter().for_each(|name| fs::write(dir.path().join(name), b"").unwrap());
+        clear_unfinished(&path).unwrap();
+        let left: std::collections::BTreeSet<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, others.iter().map(Into::into).collect());
     }
 
     #[test]

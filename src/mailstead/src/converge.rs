@@ -58,6 +58,7 @@ pub fn host_steps(config: &BoxConfig) -> anyhow::Result<Vec<(Stage, Step)>> {
 
 /// Makes the host as planned.
 pub fn apply_host(steps: &[(Stage, Step)], progress: &mut Progress) -> anyhow::Result<()> {
+    provision::packages::clear_start_guard()?;
     Ok(provision::apply::apply(&Live::default(), steps, progress)?)
 }
 

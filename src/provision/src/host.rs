@@ -96,7 +96,10 @@ pub trait Host {
         if let Some(folder) = on_host.parent() {
             durable::create_dir_all(folder, 0o755).map_err(|error| ProvisionError::file(folder, error))?;
         }
-        durable::write(&on_host, bytes, mode).map_err(|error| ProvisionError::file(&on_host, error))
+        // Set-up runs once at a time, and is the only one to write these files.
+        durable::clear_unfinished(&on_host)
+            .and_then(|()| durable::write(&on_host, bytes, mode))
+            .map_err(|error| ProvisionError::file(&on_host, error))
     }
 
     fn make_folder(&self, path: &str, mode: u32) -> Outcome<()> {

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 /// A script that keeps fresh packages from starting services before their configuration is there (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
+const POLICY_SAYS: &[u8] = b"#!/bin/sh\nexit 101\n";
 
 /// Which of these packages are installed.
 pub fn installed(packages: &[String]) -> Result<BTreeSet<String>, ProvisionError> {
@@ -66,14 +67,25 @@ fn last_lines(stream: impl std::io::Read) -> String {
     lines.split_off(lines.len().saturating_sub(10)).join("\n")
 }
 
+/// Removes what a run that was killed among its packages left: no service would be restarted when its package is
+/// upgraded. A policy that is not this program's stays.
+pub fn clear_start_guard() -> Result<(), ProvisionError> {
+    let path = std::path::Path::new(POLICY);
+    match std::fs::read(path) {
+        Ok(content) if content == POLICY_SAYS => std::fs::remove_file(path),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+    .map_err(|error| ProvisionError::file(path, error))
+}
+
 /// While it lives, installed packages do not start their services.
 struct StartGuard;
 
 impl StartGuard {
     fn new() -> Result<Self, ProvisionError> {
         let path = std::path::Path::new(POLICY);
-        base::durable::write(path, b"#!/bin/sh\nexit 101\n", 0o755)
-            .map_err(|error| ProvisionError::file(path, error))?;
+        base::durable::write(path, POLICY_SAYS, 0o755).map_err(|error| ProvisionError::file(path, error))?;
         Ok(Self)
     }
 }

@@ -77,6 +77,14 @@
     return before !== null && before !== label(fresh) ? `${title(fresh)}: ${label(fresh)}` : null;
   };
 
+  // Takes away what a newer release looks at no more.
+  const keepOnly = (checks) => {
+    const known = new Set(checks);
+    for (const one of board.querySelectorAll("[data-check]")) if (!known.has(one.dataset.check)) one.remove();
+    for (const one of board.querySelectorAll("[data-group]")) if (!one.querySelector("[data-check]")) one.remove();
+    urgent.hidden = !urgent.querySelector("[data-check]");
+  };
+
   const showGroup = ({ name, words }) => {
     const small = group(name).querySelector("small");
     if (small.textContent !== words) small.textContent = words;
@@ -122,6 +130,7 @@
     keepingPlace(() => {
       changed = news.rows.map(showCheck).filter(Boolean);
       news.groups.forEach(showGroup);
+      if (news.checks) keepOnly(news.checks);
       showHead(news.head);
     });
     document.title = news.title;

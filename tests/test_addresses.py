@@ -95,8 +95,11 @@ def test_a_list_lets_people_in_out_and_waits_for_its_moderator(box, friend, bob)
     box.deliver(letter(token()), to=way_out, sender="whoever@peer.test")
     eventually(lambda: members() == ["friend@peer.test"], words="bob's leaving")
     mistake(box.run("list", "member", "remove", "club@demo.example", bob[0], check=False), "no member")
+    late = token("late")
+    box.deliver(letter(late, From_="Eve <eve@peer.test>"), to="club@demo.example", sender="eve@peer.test")
+    eventually(lambda: [post["subject"] for post in box.json("list", "pending")] == [late], words="another post that waits")
     box.run("list", "remove", "club@demo.example")
-    assert box.json("list", "list") == []
+    assert box.json("list", "list") == [] and box.json("list", "pending") == []
 
 
 def test_a_backup_takes_mail_for_those_whom_the_primary_knows(box, world, friend):

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 import urllib.parse
 import urllib.request
@@ -41,8 +42,9 @@ class Browser:
                 self.cookies[name] = morsel.value
         return answer.status, answer.headers, body
 
-    def log_in(self, password, email=None):
-        form = {"token": token_of(self.ask("GET", "/admin/login")[2]), "email": email or self.box.email, "password": password}
+    def log_in(self, password, email=None, code=""):
+        token = token_of(self.ask("GET", "/admin/login")[2])
+        form = {"token": token, "email": email or self.box.email, "password": password, "code": code}
         return self.ask("POST", "/admin/login", form)
 
 
@@ -83,6 +85,35 @@ def test_a_wrong_password_does_not_get_in(browser):
 def test_an_account_that_is_no_administrator_does_not_get_in(bob, browser):
     assert browser.log_in(bob[1], bob[0])[0] == 401
     assert browser.ask("GET", "/admin")[0] == 303
+
+
+def test_a_second_factor_is_asked_for_and_is_that_of_any_authenticator(box, browser):
+    made = json.loads(box.run("user", "second-factor", "add", box.email, "--json").stdout)
+    assert made["uri"] == (
+        f"otpauth://totp/{box.hostname}:{urllib.parse.quote(box.email, safe='').replace('.', '%2E')}"
+        f"?secret={made['key']}&issuer={box.hostname}"
+    )
+
+    def code(seconds=0):
+        when = f"{time.time() + seconds:.0f}"
+        return subprocess.run(
+            ["oathtool", "--totp", "--base32", f"--now=@{when}", made["key"]], capture_output=True, text=True, check=True
+        ).stdout.strip()  # fmt: skip
+
+    assert browser.log_in(box.password)[0] == 303, "it does not count yet"
+    wrong = box.run("user", "second-factor", "confirm", box.email, stdin=code(3600) + "\n", check=False)
+    assert wrong.returncode == 1 and "not the code of now" in wrong.stderr, wrong
+    box.run("user", "second-factor", "confirm", box.email, stdin=code(-30) + "\n")
+    try:
+        assert "admin, second factor" in box.run("user", "list").stdout
+        assert Browser(box).log_in(box.password)[0] == 401
+        assert Browser(box).log_in("not the password", code=code())[0] == 401
+        good = code()
+        assert Browser(box).log_in(box.password, code=f"{good[:3]} {good[3:]}")[0] == 303
+        assert Browser(box).log_in(box.password, code=good)[0] == 401, "a code lets in once"
+    finally:
+        box.run("user", "second-factor", "remove", box.email)
+    assert Browser(box).log_in(box.password)[0] == 303
 
 
 def test_a_form_from_elsewhere_is_not_accepted(box, browser):

@@ -47,6 +47,11 @@ def higher(number):
     return f"{major}.{minor}.{int(patch) + 1}"
 
 
+def code(key):
+    """What an authenticator app shows now."""
+    return run(["oathtool", "--totp", "--base32", key]).out.strip()
+
+
 class Owner:
     """The owner of a box: the answers they give, and what they learn from the last screen."""
 
@@ -56,6 +61,7 @@ class Owner:
         self.domain = email.partition("@")[2]
         self.password = None
         self.recovery_key = None
+        self.within = ()  # a program through which those of mailstead are run
 
     def environment(self):
         """How the install line is told of the small internet: its releases' key, its ACME authority."""
@@ -112,7 +118,7 @@ class Owner:
 
     def run(self, *arguments, **how):
         """A command of mailstead on the box."""
-        return self.box.run(MAILSTEAD, *arguments, **{"env": self.environment(), **how})
+        return self.box.run(*self.within, MAILSTEAD, *arguments, **{"env": self.environment(), **how})
 
     def turn_clock(self, role, seconds):
         """Has one role run that far in the future from now on (libfaketime); a role without a timer starts anew."""
@@ -127,6 +133,12 @@ class Owner:
     def add_user(self, address):
         """Adds an account; returns its generated password."""
         return _after("Password:", self.run("user", "add", address).out)
+
+    def second_factor(self):
+        """Sets one up, with an authenticator of somebody else's; returns its key."""
+        key = json.loads(self.run("user", "second-factor", "add", self.email, "--json").out)["key"]
+        self.run("user", "second-factor", "confirm", self.email, input=code(key) + "\n")
+        return key
 
     def records(self):
         """What the box says its zones contain."""

@@ -86,6 +86,7 @@ class Place:
         self.box.run(KEYS_ONLY)
         self.do(QUIET_TIMERS)
         self.owner.run("apply")
+        self.owner.second_factor()
         self.forget()
 
         def content():
@@ -241,7 +242,7 @@ ASKS_THE_MTA = ("port-smtp", "port-submission", "port-submissions", "postmaster"
 ASKS_THE_MAILBOX = ("port-imaps", "port-pop3s", "port-managesieve", "quotas", "certificate-everywhere", "as-planned")
 ASKS_NGINX = ("port-http", "port-https", "mta-sts-policy", "certificate-trusted", "certificate-days", "certificate-names",
               "certificate-everywhere", "settings-thunderbird", "settings-outlook", "settings-apple", "as-planned")  # fmt: skip
-ASKS_THE_DIRECTORY = (*ASKS_THE_ZONES, "service-dns", "service-mailbox", "accounts", "aliases", "lists", "quotas",
+ASKS_THE_DIRECTORY = (*ASKS_THE_ZONES, "service-dns", "service-mailbox", "accounts", "second-factor", "aliases", "lists", "quotas",
                       "postmaster", "relay-closed", "mta-sts-policy", "blocklist-domain", "backup-mx", "relays", "alias-targets",
                       "spf-lookups", "own-mail-authenticated", "settings-thunderbird", "settings-outlook", "settings-apple",
                       "round-trip")  # fmt: skip
@@ -263,7 +264,7 @@ SERVICES = [
     stopped("service-directory", "directory", joined(ASKS_THE_DIRECTORY, less=("dynamic-names", "secondaries")), remedy=("systemctl restart mailstead-directory",)),
     stopped("service-mailbox", "mailbox", ASKS_THE_MAILBOX, mend=True),
     stopped("service-mta", "mta", ASKS_THE_MTA, remedy=("systemctl restart mailstead-mta",)),
-    stopped("service-filter", "filter", joined(ASKS_THE_ZONES, "service-dns", "round-trip", less=("dynamic-names", "secondaries")), mend=True),
+    stopped("service-filter", "filter", joined(ASKS_THE_ZONES, "service-dns", "round-trip", "filter-samples", less=("dynamic-names", "secondaries")), mend=True),
     stopped("service-dns", "dns", ASKS_THE_ZONES, remedy=("systemctl restart mailstead-dns",)),
     stopped("service-web", "web", ("as-planned", "port-https", "settings-thunderbird", "settings-outlook"), mend=True,
              state="warning"),
@@ -720,12 +721,19 @@ QUEUE = [
 # --- accounts
 
 
+def _set_one_up(place, result):
+    assert "mailstead user second-factor add owner@example.com" in result["remedy"], result
+    place.owner.second_factor()
+
+
 ACCOUNTS = [
     Proof("accounts", "mailstead user add jane@example.com; "
           + sql("directory/box.db", "DELETE FROM account WHERE address LIKE 'owner%'", "directory"),
           "accounts: 1, owner@example.com not among them", perhaps=("postmaster",),
           after=lambda place: (place.do("mailstead user remove jane@example.com"), place.give_password_back()),
           remedy=("mailstead user add owner@example.com --admin",)),
+    Proof("second-factor", "mailstead user second-factor remove owner@example.com", "owner@example.com: opens the panel by the password alone",
+          "notice", by_hand=_set_one_up),
     Proof("aliases", lambda place: (place.owner.run("alias", "add", "shop@example.com", place.owner.email, "--until", "2099-12-31"),
                                     place.do(sql("directory/box.db", "UPDATE alias_rule SET until = 1700000000", "directory"))),
           "shop@example.com: its time is over", "notice", remedy=("mailstead alias remove shop@example.com",)),
@@ -802,6 +810,7 @@ CERTIFICATES = [
 def outside_in_order(place):
     """Whatever a proof that failed left at the registrar, the provider and the lists."""
     place.owner.at_the_provider()
+    place.owner.within = ()
     for address in (place.box.ipv4, place.box.ipv6):
         place.world.names.blocklist(address, None)
     place.world.names.change("spamhaus.org.", unset=[("example.com.dbl.spamhaus.org.", "A")])

@@ -1,6 +1,7 @@
 """Proofs of the checks of the host: its web server, disk, packages, users."""
 
 import re
+from pathlib import Path
 
 from . import mail
 from .product import higher, version
@@ -72,7 +73,38 @@ def _remove_the_files(place, result):
     place.do("rm -r /var/log/mailstead/many")
 
 
+# The root is a disk of its own, with little room; all else lies elsewhere. The root that all boxes here share is the
+# machine's, so this one is seen from within.
+SMALL_ROOT = """
+mkdir /small && mount -t tmpfs -o size=600m,mode=755 tmpfs /small
+for it in /*; do
+    if [ $it = /small ]; then continue
+    elif [ -L $it ]; then cp -P $it /small/
+    elif [ -d $it ]; then mkdir /small$it; mount --rbind $it /small$it; mount --make-rprivate /small$it; fi
+done
+mkdir /small/runaway; fallocate -l 200M /small/runaway/file
+"""
+
+
+def _a_small_root(place):
+    place.do(SMALL_ROOT)
+    place.owner.within = ("env", "SYSTEMD_IGNORE_CHROOT=1", "chroot", "/small")
+
+
+def _remove_what_is_large(place, result):
+    """Looks at what is large as the remedy says, and removes it."""
+    command = re.search(r"(du -xh --max-depth=2 /.*)", result["remedy"]).group(1)
+    assert "/runaway" in place.box.run("chroot", "/small", "bash", "-c", command).out.split(), command
+    place.do("rm -r /small/runaway")
+
+
+def _the_old_root(place):
+    place.owner.within = ()
+    place.do("umount --lazy /small && rmdir /small")
+
+
 ON_DISK = [
+    Proof("space-boot", _a_small_root, r"/: [34]\d\d MB free", "warning", by_hand=_remove_what_is_large, after=_the_old_root),
     Proof("disk-inodes", MANY_FILES, "/var/log/mailstead: [0-4] % free", by_hand=_remove_the_files, after="umount /var/log/mailstead"),
     Proof("mail-store", _lose_a_file, "owner@example.com: .*", remedy=("mailstead fsck owner@example.com",)),
     Proof("mail-owners", "chown root /var/lib/mailstead/mail/example.com/owner/Maildir/tmp", "owner/Maildir/tmp: it belongs to somebody else",
@@ -88,6 +120,29 @@ ON_DISK = [
     Proof("backup-rehearsal", SPOILED, "mailstead-.*age", remedy=("mailstead backup now", "mailstead backup rehearse"), perhaps=("backup-size",)),
     unit("unit-backup-rehearsal", "mailstead-backup-rehearsal.timer", ("as-planned",), "warning"),
 ]  # fmt: skip
+
+# --- a service that keeps growing
+
+CHECKS = Path(__file__).parents[2] / "checks"
+# A process of the service's own that takes more and more.
+GROWS = """
+setsid python3 -c 'import time; held = b"x" * (AMOUNT << 20); print(flush=True); time.sleep(600)' > /run/grows 2>/dev/null < /dev/null &
+until [ -s /run/grows ]; do sleep 0.1; done; rm /run/grows
+group=$(systemctl show --property ControlGroup --value mailstead-ROLE)
+for root in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+    if [ -e $root$group/cgroup.procs ]; then echo $! > $root$group/cgroup.procs; fi
+done
+"""
+
+
+def _grows(role):
+    most = int(re.search(r"most_megabytes: (\d+)", (CHECKS / f"memory-{role}.yaml").read_text()).group(1))
+    breaks = GROWS.replace("AMOUNT", str(most)).replace("ROLE", role)
+    return Proof(f"memory-{role}", breaks, rf"mailstead-{role}.service: \d+ MB", "warning",
+                 remedy=(f"systemctl restart mailstead-{role}",))  # fmt: skip
+
+
+GROWING = [_grows(role) for role in ROLES]
 
 # --- packages, programs, people
 
@@ -145,4 +200,4 @@ def _switch_it_on(place, result):
 
 TIME = [Proof("clock", NO_TIME, "no time service runs", "warning", by_hand=_switch_it_on)]
 
-ALL = [*WEB, *ON_DISK, *SYSTEM, *TIME]
+ALL = [*WEB, *ON_DISK, *GROWING, *SYSTEM, *TIME]

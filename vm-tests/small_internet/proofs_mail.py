@@ -46,6 +46,17 @@ def _release(place, result):
         place.owner.run(*re.search(rf"mailstead (queue {command} \S+)", result["remedy"]).group(1).split())
 
 
+# Somebody has moved so much into Junk that every word is one of spam.
+EVERY_WORD = (
+    "WITH RECURSIVE every(bucket) AS (SELECT 0 UNION ALL SELECT bucket + 1 FROM every WHERE bucket < 32767) "
+    "INSERT OR REPLACE INTO correction SELECT bucket, 5.0 FROM every"
+)
+
+LEARNED = [
+    Proof("filter-samples", sql("filter/spam.db", EVERY_WORD, "filter"), "a letter: junk, at 6.* its words are those of spam with 100 %", "warning",
+          also=("round-trip",), remedy=("mailstead filter show", "mailstead filter forget")),
+]  # fmt: skip
+
 HELD = [
     Proof("queue-held", _mail_that_is_kept_back, "later@peer.org: kept back, 2 days old", "notice", also=("queue",), by_hand=_release,
           after="mailstead queue remove --all"),
@@ -177,4 +188,4 @@ ACCOUNTS = [
           after="mailstead quota remove june@example.com; mailstead user remove june@example.com"),
 ]  # fmt: skip
 
-ALL = [*PROVIDERS, *HELD, *REPORTS, *WAYS, *ACCOUNTS]
+ALL = [*PROVIDERS, *LEARNED, *HELD, *REPORTS, *WAYS, *ACCOUNTS]

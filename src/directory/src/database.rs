@@ -10,6 +10,7 @@ mod relay;
 mod removed;
 mod resolve;
 mod schema;
+mod second_factors;
 mod sending;
 
 pub use app_passwords::{AppKeys, has_the_form};
@@ -65,15 +66,18 @@ impl Database {
     pub fn accounts(&self) -> Outcome<Vec<Account>> {
         let mut query = self
             .connection
-            .prepare_cached("SELECT address, admin, created FROM account ORDER BY address")
+            .prepare_cached(
+                "SELECT address, admin, created, EXISTS (SELECT 1 FROM second_factor WHERE account = address AND confirmed)
+                 FROM account ORDER BY address",
+            )
             .map_err(Refusal::internal)?;
         let rows = query
-            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?)))
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get(3)?)))
             .map_err(Refusal::internal)?;
         rows.map(|row| {
-            let (address, admin, created) = row.map_err(Refusal::internal)?;
+            let (address, admin, created, second_factor) = row.map_err(Refusal::internal)?;
             let address = Address::parse(&address).map_err(Refusal::internal)?;
-            Ok(Account { address, admin, created: seconds(created) })
+            Ok(Account { address, admin, second_factor, created: seconds(created) })
         })
         .collect()
     }

@@ -4,6 +4,7 @@
 //! - Only this process opens `box.db`. A change is on the disk before it is confirmed.
 //! - A chosen password is kept as an argon2id hash alone, and is compared in time that does not depend on whether the
 //!   account exists. App passwords are random, so that their SCRAM keys can be kept; they never open the panel.
+//! - Where an account has a second factor nobody enters the panel without a code of it, and no code lets in twice.
 //! - A removed account can be brought back for 30 days, and is forgotten then.
 //! - Domains are not entered anywhere: they are those of the accounts and aliases.
 
@@ -11,6 +12,7 @@ mod database;
 mod limits;
 mod password;
 mod scram;
+mod second_factor;
 mod service;
 mod strength;
 mod throttle;

@@ -28,6 +28,11 @@ pub const SCRAM_SALT: usize = 16;
 /// Longest SCRAM AuthMessage: a name, two nonces and channel binding data, all bounded by the protocol room.
 pub const MAX_AUTH_MESSAGE: usize = 8 << 10;
 
+/// Seconds that a code of the second factor is shown (RFC 6238 §5.2).
+pub const CODE_SECONDS: u64 = 30;
+/// Steps that a phone's clock may be off, each way (RFC 6238 §5.2: one at most is recommended).
+pub const CODE_SKEW: u16 = 1;
+
 /// Failures from one network before it has to wait: a person mistypes, a program with an old password repeats.
 pub const FAILURES_PER_NETWORK: u32 = 10;
 /// Failures for one account, from anywhere, before strangers to it have to wait.

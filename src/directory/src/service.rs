@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::directory::{
-    Authenticate, Login, Request, ScramChallenge, ScramLogin, ScramParameters, ScramVerify, Service,
+    Authenticate, EnterPanel, Login, Request, ScramChallenge, ScramLogin, ScramParameters, ScramVerify,
 };
 use wire::doors::Snapshot;
 use wire::{Answer, Kind, Refusal, Serve};
@@ -22,15 +22,16 @@ struct Who {
     /// What the login means; one that is no address at all is looked up, counted and refused like any other.
     account: Option<Address>,
     name: String,
-    service: Service,
+    /// What it is for, as the log has it.
+    what: &'static str,
     client: IpAddr,
 }
 
 impl Who {
-    fn of(login: &str, service: Service, client: IpAddr) -> Self {
+    fn of(login: &str, what: &'static str, client: IpAddr) -> Self {
         let account = Address::parse(login.trim()).ok().map(|address| address.account());
         let name = account.as_ref().map_or_else(|| login.to_ascii_lowercase(), Address::to_string);
-        Self { account, name, service, client }
+        Self { account, name, what, client }
     }
 }
 
@@ -91,46 +92,69 @@ impl Directory {
     }
 
     async fn authenticate(&self, ask: &Authenticate) -> Result<Login, Refusal> {
-        let who = Who::of(&ask.login, ask.service, ask.client);
+        let who = Who::of(&ask.login, ask.service.name(), ask.client);
         if let Some(retry_after_seconds) = self.has_to_wait(&who) {
             return Ok(Login::Throttled { retry_after_seconds });
         }
-        let proved = {
-            let _turn = self.turn()?;
-            let kept = match &who.account {
-                Some(account) => self.database().hash(account)?,
-                None => None,
-            };
-            let app_keys = match ask.service == Service::Panel || !has_the_form(ask.password.expose()) {
-                true => None,
-                false => Some(self.database().app_keys(&who.name)?),
-            };
-            self.verify(ask.password.clone(), kept, app_keys).await?
+        let app_keys = match has_the_form(ask.password.expose()) {
+            true => Some(self.database().app_keys(&who.name)?),
+            false => None,
         };
+        let proved = self.prove(&who, &ask.password, app_keys).await?;
+        self.decide(&who, proved).await
+    }
+
+    async fn enter_panel(&self, ask: &EnterPanel) -> Result<Login, Refusal> {
+        let who = Who::of(&ask.login, "panel", ask.client);
+        if let Some(retry_after_seconds) = self.has_to_wait(&who) {
+            return Ok(Login::Throttled { retry_after_seconds });
+        }
+        let mut proved = self.prove(&who, &ask.password, None).await?;
+        // A code is used up only by somebody who knows the password.
+        if let Some(account) = who.account.as_ref().filter(|_| proved != Proved::Nothing)
+            && !self.database().use_code(account, &ask.code, base::time::now_unix())?
+        {
+            tracing::info!("the password for {account} was right, and the code of the second factor was not");
+            proved = Proved::Nothing;
+        }
+        self.decide(&who, proved).await
+    }
+
+    /// Compares a password with what is kept.
+    async fn prove(&self, who: &Who, password: &Secret, app_keys: Option<AppKeys>) -> Result<Proved, Refusal> {
+        let _turn = self.turn()?;
+        let kept = match &who.account {
+            Some(account) => self.database().hash(account)?,
+            None => None,
+        };
+        self.verify(password.clone(), kept, app_keys).await
+    }
+
+    async fn decide(&self, who: &Who, proved: Proved) -> Result<Login, Refusal> {
         match who.account.as_ref().filter(|_| proved != Proved::Nothing) {
             Some(account) => {
-                let admin = self.granted(&who, account, proved)?;
+                let admin = self.granted(who, account, proved)?;
                 Ok(Login::Granted { account: account.clone(), admin })
             }
             None => {
-                self.denied(&who).await;
+                self.denied(who).await;
                 Ok(Login::Denied)
             }
         }
     }
 
     fn scram_challenge(&self, ask: &ScramChallenge) -> Result<ScramParameters, Refusal> {
-        let who = Who::of(&ask.login, Service::Imap, ask.client);
+        let who = Who::of(&ask.login, "SCRAM", ask.client);
         let salt = self.database().app_keys(&who.name)?.salt;
         Ok(ScramParameters { salt, iterations: SCRAM_ITERATIONS.get() })
     }
 
     async fn scram_verify(&self, ask: &ScramVerify) -> Result<ScramLogin, Refusal> {
-        let who = Who::of(&ask.login, ask.service, ask.client);
+        let who = Who::of(&ask.login, ask.service.name(), ask.client);
         if let Some(retry_after_seconds) = self.has_to_wait(&who) {
             return Ok(ScramLogin::Throttled { retry_after_seconds });
         }
-        let fits = ask.service != Service::Panel && ask.auth_message.len() <= MAX_AUTH_MESSAGE;
+        let fits = ask.auth_message.len() <= MAX_AUTH_MESSAGE;
         let keys = self.database().app_keys(&who.name)?.verifiers;
         // All are compared, whether one fits or not.
         let proved = keys.iter().fold(None, |found, (id, verifier)| {
@@ -154,7 +178,7 @@ impl Directory {
     /// Seconds until this login may be tried.
     fn has_to_wait(&self, who: &Who) -> Option<u64> {
         let wait = self.throttle().wait(&who.name, who.client, Instant::now())?;
-        tracing::info!("{:?} login to {:?} from {} has to wait {wait:?}", who.service, who.name, who.client);
+        tracing::info!("{} login to {:?} from {} has to wait {wait:?}", who.what, who.name, who.client);
         Some(wait.as_secs().max(1))
     }
 
@@ -168,7 +192,7 @@ impl Directory {
     /// Notes a success. Returns whether the account is an admin's.
     fn granted(&self, who: &Who, account: &Address, proved: Proved) -> Result<bool, Refusal> {
         self.throttle().succeeded(&who.name, who.client, Instant::now());
-        tracing::info!("{account} logged in ({:?}) from {}", who.service, who.client);
+        tracing::info!("{account} logged in ({}) from {}", who.what, who.client);
         let database = self.database();
         // A full disk is no reason to keep someone out.
         if let Proved::App(id) = proved
@@ -182,7 +206,7 @@ impl Directory {
     /// Notes a failure and holds its answer back.
     async fn denied(&self, who: &Who) {
         let pause = self.throttle().failed(&who.name, who.client, Instant::now());
-        tracing::info!("{:?} login to {:?} from {} refused", who.service, who.name, who.client);
+        tracing::info!("{} login to {:?} from {} refused", who.what, who.name, who.client);
         tokio::time::sleep(pause).await;
     }
 
@@ -228,6 +252,7 @@ impl Serve for Directory {
         match request {
             Request::Resolve(ask) => ask.answer(self.database().resolve(&ask.address)?),
             Request::Authenticate(ask) => ask.answer(self.authenticate(&ask).await?),
+            Request::EnterPanel(ask) => ask.answer(self.enter_panel(&ask).await?),
             Request::ScramChallenge(ask) => ask.answer(self.scram_challenge(&ask)?),
             Request::ScramVerify(ask) => ask.answer(self.scram_verify(&ask).await?),
             Request::ScramOffered(ask) => ask.answer(self.database().has_app_passwords()?),
@@ -236,6 +261,12 @@ impl Serve for Directory {
             Request::RemoveAppPassword(ask) => {
                 ask.answer(self.database().remove_app_password(&ask.account, &ask.name)?)
             }
+            Request::MakeSecondFactor(ask) => ask.answer(self.database().make_second_factor(&ask.account)?),
+            Request::ConfirmSecondFactor(ask) => {
+                let now = base::time::now_unix();
+                ask.answer(self.database().confirm_second_factor(&ask.account, &ask.code, now)?)
+            }
+            Request::RemoveSecondFactor(ask) => ask.answer(self.database().remove_second_factor(&ask.account)?),
             Request::MaySend(ask) => ask.answer(self.database().may_send(&ask.account, &ask.sender)?),
             Request::SendingOf(ask) => ask.answer(self.database().sending_of(&ask.account)?),
             Request::SetUndoWindow(ask) => ask.answer(self.database().set_undo_window(&ask.account, ask.seconds)?),

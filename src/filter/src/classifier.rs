@@ -8,6 +8,7 @@
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::path::Path;
+use wire::filter::Lessons;
 
 /// Buckets that words are hashed into.
 pub const BUCKETS: usize = 1 << 15;
@@ -140,6 +141,29 @@ impl Classifier {
         transaction.commit()
     }
 
+    /// How many messages the corrections come from.
+    pub fn lessons(&self) -> rusqlite::Result<Lessons> {
+        let mut lessons = Lessons::default();
+        let mut query = self.database.prepare_cached("SELECT spam, messages FROM learned")?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?)))?;
+        for row in rows {
+            let (spam, messages) = row?;
+            let of = if spam { &mut lessons.junk } else { &mut lessons.wanted };
+            *of = u64::try_from(messages).unwrap_or(0);
+        }
+        Ok(lessons)
+    }
+
+    /// Forgets all corrections; returns from how many messages they came.
+    pub fn forget(&mut self) -> rusqlite::Result<Lessons> {
+        let lessons = self.lessons()?;
+        let transaction = self.database.transaction()?;
+        transaction.execute_batch("DELETE FROM correction; DELETE FROM learned")?;
+        transaction.commit()?;
+        self.weights = Weights::seed();
+        Ok(lessons)
+    }
+
     /// A consistent copy into `file`, which must not exist.
     pub fn copy_to(&self, file: &Path) -> rusqlite::Result<()> {
         self.database.backup("main", file, None::<fn(rusqlite::backup::Progress)>)
@@ -169,6 +193,22 @@ mod tests {
             classifier.learn(&message, false).unwrap();
         }
         assert!(classifier.probability(&message) < 0.5);
+        assert_eq!(classifier.lessons().unwrap(), Lessons { junk: 1, wanted: 3 });
+    }
+
+    #[test]
+    fn what_is_forgotten_is_so_at_once_and_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("spam.db");
+        let message = tokens("weekly gardening letter about roses and tulips");
+        let shipped = Weights::seed().probability(&message);
+        let mut classifier = Classifier::open(&file).unwrap();
+        classifier.learn(&message, true).unwrap();
+        assert_eq!(classifier.forget().unwrap(), Lessons { junk: 1, wanted: 0 });
+        assert_eq!(classifier.probability(&message), shipped);
+        let classifier = Classifier::open(&file).unwrap();
+        assert_eq!(classifier.probability(&message), shipped);
+        assert_eq!(classifier.lessons().unwrap(), Lessons::default());
     }
 
     #[test]

@@ -11,9 +11,10 @@ use crate::{FilterError, verdict};
 use base::{Address, BoxConfig, Domain, Paths, Role};
 use mail_auth::{AuthenticatedMessage, MessageAuthenticator};
 use mail_parser::MessageParser;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::doors::Snapshot;
-use wire::filter::{Action, Judge, Learn, Request, Signed, TakeReport, TakenReport, Verdict};
+use wire::filter::{Action, Judge, Learn, Lessons, Request, Signed, TakeReport, TakenReport, Verdict};
 use wire::{Answer, Client, Kind, Refusal, Serve, directory};
 
 pub struct Filter {
@@ -68,6 +69,23 @@ impl Filter {
         Ok(verdict)
     }
 
+    /// The same without asking anybody: as from a server of which nothing is known.
+    fn weigh(&self, raw: &[u8]) -> Verdict {
+        let ask = Judge {
+            client: Ipv4Addr::LOCALHOST.into(),
+            helo: self.config.hostname.to_string(),
+            sender: None,
+            recipients: Vec::new(),
+            tls: true,
+            notes: Vec::new(),
+        };
+        let identity = Identity::unknown(None);
+        let probability = self.classifier().probability(&tokens(raw));
+        let message = MessageParser::new().parse(raw);
+        let facts = Facts { ask: &ask, identity: &identity, raw, message: message.as_ref(), probability };
+        verdict::decide(&ask, &identity, &[], false, reasons(&facts), "")
+    }
+
     /// The domains of this box.
     async fn own(&self) -> Result<Vec<Domain>, Refusal> {
         let own = self.client.ask(&directory::Domains {}).await;
@@ -119,6 +137,12 @@ impl Filter {
         Ok(())
     }
 
+    fn forget(&self) -> Result<Lessons, Refusal> {
+        let lessons = self.classifier().forget().map_err(Refusal::internal)?;
+        tracing::info!("what {} messages taught is forgotten", lessons.junk + lessons.wanted);
+        Ok(lessons)
+    }
+
     fn ensure(&self, domains: &[Domain]) -> Result<Vec<Domain>, FilterError> {
         let mut fresh = Vec::new();
         for domain in domains {
@@ -166,6 +190,9 @@ impl Serve for Filter {
                 ask.answer(Signed { headers: headers.map_err(Refusal::internal)? })
             }
             Request::Learn(ask) => ask.answer(self.learn(&ask, &body)?),
+            Request::Weigh(ask) => ask.answer(self.weigh(&body)),
+            Request::LearnedFrom(ask) => ask.answer(self.classifier().lessons().map_err(Refusal::internal)?),
+            Request::ForgetLearned(ask) => ask.answer(self.forget()?),
             Request::EnsureKeys(ask) => ask.answer(self.ensure(&ask.domains).map_err(Refusal::internal)?),
             Request::MakeDkimKeys(ask) => {
                 ask.answer(self.keys.make_next(&ask.domain, ask.generation).map_err(Refusal::internal)?)

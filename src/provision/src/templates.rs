@@ -22,6 +22,7 @@ templates! {
     ROLE_TIMER = "role.timer";
     HANDOVER_PATH = "handover.path";
     HANDOVER_SERVICE = "handover.service";
+    REHEARSAL_SERVICE = "rehearsal.service";
 }
 
 /// Renders a template; a value that it names and does not get is an error.

@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use wire::directory::{Authenticate, Login, Service};
+use wire::directory::{EnterPanel, Login};
 
 /// The cookie of a login. `__Host-` makes browsers insist on Secure, Path=/ and no Domain (RFC 6265bis §4.1.3.2).
 const SESSION: &str = "__Host-mailstead";
@@ -55,7 +55,7 @@ impl Panel {
         &self.client
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,6 +148,8 @@ struct LoginForm {
     email: String,
     #[serde(default)]
     password: String,
+    #[serde(default)]
+    code: String,
 }
 
 async fn login(State(panel): State<Arc<Panel>>, headers: HeaderMap, Form(form): Form<LoginForm>) -> Response {
@@ -159,15 +161,11 @@ async fn login(State(panel): State<Arc<Panel>>, headers: HeaderMap, Form(form): 
     if let Err(wait) = panel.attempts().count(client, Instant::now()) {
         return throttled(&panel, &form.email, wait.as_secs());
     }
-    if form.email.len() > MAX_FIELD || form.password.len() > MAX_FIELD {
+    if [&form.email, &form.password, &form.code].iter().any(|field| field.len() > MAX_FIELD) {
         return denied(&panel, "");
     }
-    let ask = Authenticate {
-        login: form.email.clone(),
-        password: Secret::new(form.password),
-        service: Service::Panel,
-        client,
-    };
+    let (password, code) = (Secret::new(form.password), Secret::new(form.code));
+    let ask = EnterPanel { login: form.email.clone(), password, code, client };
     match panel.client.ask(&ask).await {
         Ok(Login::Granted { account, admin: true }) => {
             panel.attempts().forget(client);
@@ -189,9 +187,10 @@ async fn login(State(panel): State<Arc<Panel>>, headers: HeaderMap, Form(form): 
     }
 }
 
-/// One answer for a wrong name, a wrong password and an account that does not administer.
+/// One answer for a wrong name, a wrong password, a wrong code and an account that does not administer.
 fn denied(panel: &Panel, name: &str) -> Response {
-    let words = "That did not work. Check the address and the password; only administrators can log in here.";
+    let words = "That did not work. Check the address and the password, and if you have set up a second factor the code: \
+                 each is good once. Only administrators can log in here.";
     panel.login_form(StatusCode::UNAUTHORIZED, name, Some(words))
 }
 

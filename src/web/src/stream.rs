@@ -112,6 +112,7 @@ struct Sent {
     groups: Vec<GroupWords>,
     /// By check: what names the result.
     rows: HashMap<String, String>,
+    checks: Vec<String>,
 }
 
 /// One event, as `assets/status.js` takes it.
@@ -124,6 +125,9 @@ struct News {
     head: String,
     groups: Vec<GroupWords>,
     rows: Vec<Row>,
+    /// All checks that there are, where that is news: a row that the page has beside them goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<String>>,
 }
 
 impl Sent {
@@ -133,15 +137,21 @@ impl Sent {
         // A page that shows this very version has its rows already.
         let has_rows = begins && !version.is_empty() && self.seen == version;
         let mut rows = now.rows;
+        // While a run is under way its results are laid over the last ones, and may lack some.
+        let all: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+        let checks = (!running && all != self.checks).then(|| all.clone());
+        if let Some(all) = &checks {
+            self.checks.clone_from(all);
+        }
         rows.retain(|row| {
             let known = self.rows.insert(row.id.clone(), row.mark.clone());
             !has_rows && known.as_ref() != Some(&row.mark)
         });
-        if rows.is_empty() && self.head == now.head && self.groups == now.groups {
+        if rows.is_empty() && checks.is_none() && self.head == now.head && self.groups == now.groups {
             return None;
         }
         (self.head, self.groups) = (now.head.clone(), now.groups.clone());
-        Some(News { running, title: now.title, head: now.head, groups: now.groups, rows })
+        Some(News { running, title: now.title, head: now.head, groups: now.groups, rows, checks })
     }
 }
 
@@ -172,6 +182,35 @@ mod tests {
         assert_eq!(sent.news(all(), "v1", false), None);
         assert_eq!(ids(sent.news(fragments("head", &[("a", "1"), ("b", "2")]), "", true)), Some(vec!["b".into()]));
         assert_eq!(ids(sent.news(fragments("a minute later", &[("a", "1"), ("b", "2")]), "", true)), Some(vec![]));
+    }
+
+    #[test]
+    fn a_check_that_is_no_more_is_told_once_a_run_is_over() {
+        let mut sent = Sent::default();
+        let checks = |news: Option<News>| news.and_then(|news| news.checks).map(|checks| checks.concat());
+        assert_eq!(checks(sent.news(fragments("head", &[("a", "1"), ("b", "1")]), "v1", false)), Some("ab".into()));
+        assert_eq!(checks(sent.news(fragments("running", &[("a", "1")]), "", true)), None);
+        assert_eq!(checks(sent.news(fragments("head", &[("a", "1")]), "v2", false)), Some("a".into()));
+        assert_eq!(checks(sent.news(fragments("later", &[("a", "1")]), "v2", false)), None);
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_after_its_time_and_with_its_login() {
+        let root = tempfile::tempdir().unwrap();
+        let panel = Arc::new(Panel::new(&base::Paths::under(root.path()), "box.example.org".into()).unwrap());
+        let begin = |id: &Id, ago: std::time::Duration| {
+            let slot = Arc::clone(&panel.streams).try_acquire_owned().unwrap();
+            let mut follower = Follower::new(Arc::clone(&panel), id.clone(), String::new(), slot);
+            follower.began = Instant::now().checked_sub(ago).unwrap();
+            follower
+        };
+        let id = panel.sessions().open(base::Address::parse("ann@example.org").unwrap(), Instant::now());
+        let mut fresh = begin(&id, std::time::Duration::ZERO);
+        assert!(fresh.next().await.is_some() && fresh.next().await.is_some(), "it greets, and tells what there is");
+        let mut old = begin(&id, STREAM_FOR);
+        assert!(old.next().await.is_some() && old.next().await.is_none());
+        panel.sessions().close(&id);
+        assert!(fresh.next().await.is_none());
     }
 
     #[test]

@@ -28,6 +28,11 @@ impl WireError {
         matches!(self, Self::Refused(refusal) if refusal.kind == crate::Kind::NotFound)
     }
 
+    /// Whether what was asked for was wrong in itself.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.kind == crate::Kind::Invalid)
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_passing(&self) -> bool {
         match self {

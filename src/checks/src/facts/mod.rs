@@ -140,8 +140,13 @@ pub struct Updates {
 }
 
 impl HostReport {
+    /// Closed to all but the checks: it says which users have no password, and which services fail.
+    fn folder(paths: &Paths) -> PathBuf {
+        paths.run().join("facts")
+    }
+
     pub fn file(paths: &Paths) -> PathBuf {
-        paths.run().join("facts.json")
+        Self::folder(paths).join("facts.json")
     }
 
     /// The last report, if there is one that can be read.
@@ -185,10 +190,18 @@ pub fn look(paths: &Paths, told: Told) -> HostReport {
 /// Looks, and writes the report for the checks to read.
 pub fn collect(paths: &Paths, told: Told) -> Result<(), ChecksError> {
     let file = HostReport::file(paths);
-    let folder = paths.run();
-    base::durable::create_dir_all(&folder, 0o755).map_err(ChecksError::write(folder))?;
+    let folder = HostReport::folder(paths);
+    base::durable::create_dir_all(&paths.run(), 0o755)
+        .and_then(|()| base::durable::create_dir_all(&folder, 0o750))
+        .and_then(|()| if paths.is_live() { of_the_checks(&folder) } else { Ok(()) })
+        .map_err(ChecksError::write(folder.clone()))?;
     let text = serde_json::to_vec_pretty(&look(paths, told)).unwrap_or_default();
     base::durable::write(&file, &text, 0o644).map_err(ChecksError::write(file))
+}
+
+fn of_the_checks(folder: &Path) -> std::io::Result<()> {
+    let group = nix::unistd::Group::from_name(&base::Role::Checks.user())?;
+    std::os::unix::fs::chown(folder, None, group.map(|group| group.gid.as_raw()))
 }
 
 /// Runs a command with a limit; its standard output, or why there is none.

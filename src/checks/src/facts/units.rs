@@ -25,13 +25,16 @@ pub struct Unit {
 }
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,UnitFileState,Result,NRestarts,ControlGroup";
-const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
+const PROCESSES: &str = "/proc";
+/// Most processes of the machine that are looked at; far beyond what a mail box runs.
+const MOST_PROCESSES: usize = 10_000;
 
 /// Asks about these units, and finds out which units of the whole machine have failed.
 pub fn look(names: &[String]) -> Result<Vec<Unit>, String> {
     let mut arguments = vec!["show", "--property", PROPERTIES];
     arguments.extend(names.iter().map(String::as_str));
-    let mut units = read(&said("systemctl", &arguments)?, Path::new(CONTROL_GROUPS));
+    let held = Held::look(Path::new(PROCESSES));
+    let mut units = read(&said("systemctl", &arguments)?, &held);
     let failed = said("systemctl", &["list-units", "--state=failed", "--no-legend", "--plain", "--full"])?;
     for name in failed.lines().filter_map(|line| line.split_whitespace().next()) {
         if !units.iter().any(|unit| unit.name == name) {
@@ -47,12 +50,12 @@ pub fn look(names: &[String]) -> Result<Vec<Unit>, String> {
 }
 
 /// Blocks of `Name=value` lines, with an empty line between two units.
-fn read(shown: &str, groups: &Path) -> Vec<Unit> {
+fn read(shown: &str, held: &Held) -> Vec<Unit> {
     let blocks = shown.split("\n\n").filter(|block| !block.trim().is_empty());
-    blocks.map(|block| read_unit(block, groups)).collect()
+    blocks.map(|block| read_unit(block, held)).collect()
 }
 
-fn read_unit(block: &str, groups: &Path) -> Unit {
+fn read_unit(block: &str, held: &Held) -> Unit {
     let value = |name: &str| {
         let found = block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         found.unwrap_or_default().to_owned()
@@ -64,15 +67,52 @@ fn read_unit(block: &str, groups: &Path) -> Unit {
         file: value("UnitFileState"),
         result: value("Result"),
         restarts: value("NRestarts").parse().unwrap_or(0),
-        memory: held(groups, &value("ControlGroup")),
+        memory: held.by(&value("ControlGroup")),
     }
 }
 
-/// The `anon` of a control group's memory.stat (Documentation/admin-guide/cgroup-v2.rst of Linux).
-fn held(groups: &Path, group: &str) -> Option<u64> {
-    let group = group.strip_prefix('/').filter(|group| !group.is_empty())?;
-    let text = std::fs::read_to_string(groups.join(group).join("memory.stat")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("anon ")).and_then(|octets| octets.trim().parse().ok())
+/// What the machine's processes hold of memory and swap, each with the control groups that it is in. Asked of each process,
+/// since not every machine counts memory by group (a container may not), and what was swapped out is not counted there.
+#[derive(Default)]
+struct Held(Vec<(Vec<String>, u64)>);
+
+impl Held {
+    fn look(processes: &Path) -> Self {
+        let Ok(entries) = std::fs::read_dir(processes) else { return Self::default() };
+        let numbers = entries.flatten().map(|entry| entry.path()).filter(|path| path.join("cgroup").is_file());
+        // One that ends meanwhile holds nothing.
+        Self(numbers.take(MOST_PROCESSES).filter_map(|process| one(&process)).collect())
+    }
+
+    /// Octets that the processes of a group and of those within it hold; None where it has none.
+    fn by(&self, group: &str) -> Option<u64> {
+        let within =
+            |own: &String| own.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let members = self.0.iter().filter(|(groups, _)| groups.iter().any(within));
+        (!group.is_empty()).then_some(members)?.map(|(_, octets)| *octets).reduce(u64::saturating_add)
+    }
+}
+
+fn one(process: &Path) -> Option<(Vec<String>, u64)> {
+    let read = |name: &str| std::fs::read_to_string(process.join(name)).ok();
+    Some((groups(&read("cgroup")?), own(&read("status")?)))
+}
+
+/// The groups by which systemd keeps its units apart: of the one hierarchy (`0::/path`), or of its own beside others
+/// (`1:name=systemd:/path`; cgroups(7)).
+fn groups(text: &str) -> Vec<String> {
+    let lines =
+        text.lines().filter_map(|line| line.strip_prefix("0::").or_else(|| Some(line.split_once(":name=systemd:")?.1)));
+    lines.map(str::to_owned).collect()
+}
+
+/// Octets of a process's own: `RssAnon` and `VmSwap` of its status, in kB (proc_pid_status(5)).
+fn own(status: &str) -> u64 {
+    let kilobytes = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    };
+    (kilobytes("RssAnon") + kilobytes("VmSwap")) << 10
 }
 
 #[cfg(test)]
@@ -81,17 +121,34 @@ mod tests {
 
     #[test]
     fn units_are_read_block_by_block() {
-        let groups = tempfile::tempdir().unwrap();
-        let group = groups.path().join("system.slice/nginx.service");
-        std::fs::create_dir_all(&group).unwrap();
-        std::fs::write(group.join("memory.stat"), "anon 1048576\nfile 999999999\nanon_thp 0\n").unwrap();
         let shown = "Result=success\nNRestarts=3\nControlGroup=/system.slice/nginx.service\nId=nginx.service\nLoadState=loaded\n\
                      ActiveState=active\nUnitFileState=enabled\n\nId=gone.timer\nLoadState=not-found\nActiveState=inactive\n\
                      UnitFileState=\nControlGroup=\n";
-        let units = read(shown, groups.path());
+        let held = Held(vec![(vec!["/system.slice/nginx.service".to_owned()], 1 << 20)]);
+        let units = read(shown, &held);
         assert_eq!(units.len(), 2);
         assert_eq!((units[0].name.as_str(), units[0].restarts, units[0].memory), ("nginx.service", 3, Some(1 << 20)));
         assert_eq!((units[1].load.as_str(), units[1].memory), ("not-found", None));
-        assert_eq!(read("\n", groups.path()), []);
+        assert_eq!(read("\n", &Held::default()), []);
+    }
+
+    #[test]
+    fn all_processes_of_a_unit_count_by_what_is_theirs_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let process = |number: &str, group: &str, status: &str| {
+            std::fs::create_dir(root.path().join(number)).unwrap();
+            std::fs::write(root.path().join(number).join("cgroup"), group).unwrap();
+            std::fs::write(root.path().join(number).join("status"), status).unwrap();
+        };
+        process(
+            "7",
+            "0::/system.slice/nginx.service\n",
+            "VmRSS:\t  9000 kB\nRssAnon:\t    1000 kB\nVmSwap:\t      24 kB\n",
+        );
+        process("8", "2:cpu:/\n1:name=systemd:/system.slice/nginx.service/workers\n0::/\n", "RssAnon:\t1024 kB\n");
+        process("9", "0::/system.slice/nginx.service-other\n", "RssAnon:\t1024 kB\n");
+        let held = Held::look(root.path());
+        assert_eq!(held.by("/system.slice/nginx.service"), Some(2 << 20));
+        assert_eq!([held.by("/system.slice/gone.service"), held.by("")], [None, None]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::finding::{Finding, Problem};
 use crate::world::World;
-use wire::directory::{Alias, Aliases, Lists, MailingList, Quota, QuotaScope, Quotas};
+use wire::directory::{Account, Accounts, Alias, Aliases, Lists, MailingList, Quota, QuotaScope, Quotas};
 use wire::mailbox::{AccountUsage, Usage};
 use wire::mta::{AccountSending, HeldPost, HeldPosts, Sending};
 
@@ -35,6 +35,24 @@ fn judge_quotas(usage: &[Usage], quotas: &[Quota], warn_percent: u64, wanted: &s
 fn bound(usage: &Usage, quotas: &[Quota]) -> Option<u64> {
     let rule = |scope: QuotaScope| quotas.iter().find(|quota| quota.scope == scope);
     rule(QuotaScope::Account(usage.account.clone())).or_else(|| rule(QuotaScope::Default)).map(|quota| quota.bytes)
+}
+
+/// Nobody administers by a password alone.
+pub async fn second_factors(world: &World) -> Finding {
+    let wanted = "a code beside the password of every administrator";
+    match world.client.ask(&Accounts {}).await {
+        Ok(accounts) => judge_second_factors(&accounts, wanted),
+        Err(error) => Finding::unknown(error.to_string(), wanted),
+    }
+}
+
+fn judge_second_factors(accounts: &[Account], wanted: &str) -> Finding {
+    let administrators = accounts.iter().filter(|account| account.admin);
+    let problems = administrators.clone().filter(|account| !account.second_factor).map(|account| {
+        let name = account.address.to_string();
+        Problem::new(&name, "opens the panel by the password alone", wanted).detail(&name)
+    });
+    Finding::judge(problems.collect(), format!("administrators: {}", administrators.clone().count()), wanted)
 }
 
 /// Every alias leads somewhere, now.
@@ -138,6 +156,14 @@ mod tests {
         assert_eq!(judge(&[]), Verdict::Good);
         assert_eq!(judge(&[rule(QuotaScope::Default, 100)]), Verdict::Bad);
         assert_eq!(judge(&[rule(QuotaScope::Default, 100), rule(QuotaScope::Account(ann()), 200)]), Verdict::Good);
+    }
+
+    #[test]
+    fn an_administrator_without_a_second_factor_is_named() {
+        let account = |admin, second_factor| Account { address: ann(), admin, second_factor, created: 0 };
+        let judge = |accounts: &[Account]| judge_second_factors(accounts, "").seen;
+        assert_eq!(judge(&[account(true, true), account(false, false)]), "administrators: 1");
+        assert!(judge(&[account(true, false)]).contains("ann@example.org: opens the panel by the password alone"));
     }
 
     #[test]

@@ -143,7 +143,12 @@ mod tests {
 
     #[test]
     fn the_owner_needs_an_account_that_administers() {
-        let account = |admin| Account { address: Address::parse("ann@example.org").unwrap(), admin, created: 0 };
+        let account = |admin| Account {
+            address: Address::parse("ann@example.org").unwrap(),
+            admin,
+            second_factor: false,
+            created: 0,
+        };
         assert_eq!(judge_accounts(&[account(true)], "ann@example.org").verdict, Verdict::Good);
         assert_eq!(judge_accounts(&[account(false)], "ann@example.org").verdict, Verdict::Bad);
         assert_eq!(judge_accounts(&[], "ann@example.org").verdict, Verdict::Bad);

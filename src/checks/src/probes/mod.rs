@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod certificate;
 pub mod delegation;
+pub mod filter;
 pub mod listeners;
 pub mod machine;
 pub mod mail;
@@ -174,6 +175,8 @@ pub enum Probe {
     Quotas {
         warn_percent: u64,
     },
+    /// No administrator enters the panel by the password alone.
+    SecondFactors {},
     Aliases {},
     Lists {},
     HeldPosts {
@@ -289,6 +292,8 @@ pub enum Probe {
     AliasTargets {},
     /// A message to the box itself.
     RoundTrip {},
+    /// The filter knows a letter from spam.
+    Samples {},
     /// A mailbox's files and index agree.
     MailStore {},
     /// Mail belongs to the mailbox service.
@@ -379,6 +384,7 @@ impl Probe {
             Probe::Secrets {} => openings::secrets(world),
             Probe::RootPassword {} => openings::root_password(world),
             Probe::Quotas { warn_percent } => accounts::quotas(world, *warn_percent).await,
+            Probe::SecondFactors {} => accounts::second_factors(world).await,
             Probe::Aliases {} => accounts::aliases(world).await,
             Probe::Lists {} => accounts::lists(world).await,
             Probe::HeldPosts { oldest_days } => accounts::held_posts(world, *oldest_days).await,
@@ -421,6 +427,7 @@ impl Probe {
             Probe::OwnAddress { family, servers } => reach::own_address(world, *family, servers).await,
             Probe::BackupMx {} => reach::backup_mx(world).await,
             Probe::AliasTargets {} => reach::alias_targets(world).await,
+            Probe::Samples {} => filter::samples(world).await,
             Probe::RoundTrip {} => round_trip::look(world).await,
             Probe::MailStore {} => storage::mail(world).await,
             Probe::MailOwners {} => storage::owners(world),

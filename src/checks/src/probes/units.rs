@@ -101,7 +101,7 @@ fn judge_memory(unit: &Unit, most: u64, wanted: &str) -> Finding {
     if !matches!(unit.active.as_str(), "active" | "reloading" | "activating") {
         return Finding::skipped("it does not run, which another check tells");
     }
-    let Some(octets) = unit.memory else { return Finding::skipped("this machine does not count memory by unit") };
+    let Some(octets) = unit.memory else { return Finding::skipped("what it holds cannot be read") };
     let megabytes = octets >> 20;
     match megabytes > most {
         true => problem(unit, format!("{megabytes} MB"), wanted),

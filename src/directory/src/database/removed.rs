@@ -1,6 +1,6 @@
 //! Removed accounts: kept for [`REMOVED_KEPT`] so that they can be brought back, then forgotten.
 //!
-//! App passwords are not kept: a device that was let in before the removal asks anew.
+//! App passwords and second factors are not kept: a device that was let in before the removal asks anew.
 
 use super::quota::key;
 use super::{Database, Outcome, now, seconds};

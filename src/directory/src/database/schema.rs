@@ -83,8 +83,14 @@ const VERSION_3_SENDING: &str = "
 /// The parts of version 3.
 const VERSION_3: &[&str] = &[VERSION_3_RELAYS, VERSION_3_SENDING, VERSION_3_ALIASES, VERSION_3_LISTS];
 
+/// From version 3 to 4: second factors. `used` is the time step of the code that was used last.
+const VERSION_4: &str = "
+    CREATE TABLE second_factor (
+        account TEXT PRIMARY KEY REFERENCES account(address) ON DELETE CASCADE, key BLOB NOT NULL,
+        confirmed INTEGER NOT NULL, used INTEGER NOT NULL) STRICT;";
+
 /// Each version with its parts.
-const VERSIONS: [&[&str]; 3] = [&[VERSION_1], &[VERSION_2], VERSION_3];
+const VERSIONS: [&[&str]; 4] = [&[VERSION_1], &[VERSION_2], VERSION_3, &[VERSION_4]];
 
 /// Brings the database to the newest version. Refuses one that a newer Mailstead wrote.
 pub fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -80,7 +80,7 @@ impl Serve for FakeDirectory {
                 ask.answer(AccountQuota { account_bytes: small.then_some(4096), domain_bytes: None })
             }
             Request::Accounts(ask) => {
-                let account = |address| Account { address, admin: false, created: 0 };
+                let account = |address| Account { address, admin: false, second_factor: false, created: 0 };
                 ask.answer(vec![account(ann), account(bob)])
             }
             other => Err(Refusal::new(Kind::Invalid, wire::server::Request::name(&other))),

@@ -78,7 +78,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Remove a list with its members. What was sent already stays.
+    /// Remove a list with its members and the posts that wait for a moderator. What was sent already stays.
     Remove {
         address: Address,
         /// Print JSON: {"removed"}.
@@ -159,6 +159,7 @@ impl List {
             }
             Command::Remove { address, json } => {
                 client.ask(&directory::RemoveList { address: address.clone() }).await?;
+                drop_posts(&client, &address.account()).await?;
                 done(json, "removed", &address.account().to_string(), "is removed")?;
                 tell(converge::follow(&paths, &config).await);
             }
@@ -296,6 +297,15 @@ async fn member(client: &Client, command: MemberCommand) -> anyhow::Result<()> {
             }
             table_of(&members);
         }
+    }
+    Ok(())
+}
+
+/// Nobody can decide on them any more.
+async fn drop_posts(client: &Client, list: &Address) -> anyhow::Result<()> {
+    let posts = client.ask(&mta::HeldPosts {}).await?;
+    for post in posts.into_iter().filter(|post| post.list == *list) {
+        client.ask(&mta::DecidePost { id: post.id, approve: false }).await?;
     }
     Ok(())
 }

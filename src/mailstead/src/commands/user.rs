@@ -1,6 +1,7 @@
 //! `mailstead user`: accounts. Domains follow from their addresses.
 
 use crate::commands::app_password::AppPassword;
+use crate::commands::second_factor::SecondFactor;
 use crate::output::say;
 use crate::{commands, converge, output};
 use anyhow::Context;
@@ -44,6 +45,7 @@ enum Command {
         password_file: Option<PathBuf>,
     },
     AppPassword(AppPassword),
+    SecondFactor(SecondFactor),
     /// Keep an account's outgoing mail back for some seconds, so that it can still be taken back: 600 at most, 0 for not
     /// at all. `mailstead queue remove` takes a message back.
     UndoWindow {
@@ -89,6 +91,7 @@ impl User {
                 }
             }
             Command::AppPassword(command) => command.run(&client).await?,
+            Command::SecondFactor(command) => command.run(&client, config.hostname.as_str()).await?,
             Command::Remove { address } => {
                 client.ask(&directory::RemoveAccount { account: address.clone() }).await?;
                 client.ask(&mailbox::Retire { account: address.account() }).await?;
@@ -136,11 +139,20 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
 }
 
 impl Shown {
+    fn rights(&self) -> &'static str {
+        match (self.account.admin, self.account.second_factor) {
+            (true, true) => "admin, second factor",
+            (true, false) => "admin",
+            (false, true) => "second factor",
+            (false, false) => "",
+        }
+    }
+
     fn row(&self) -> Vec<String> {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         let mut cells = vec![
             self.account.address.to_string(),
-            if self.account.admin { "admin" } else { "" }.to_owned(),
+            self.rights().to_owned(),
             base::time::readable(self.account.created),
         ];
         if let Some(mail) = &self.mail {

@@ -124,14 +124,8 @@ fn timers(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     let sign = context! { what => "zone signatures renewed when due",
     commands => ["/opt/mailstead/current/mailstead dns publish"] };
     plan.file(Stage::Files, &unit_file("mailstead-dns-sign.service"), render(templates::HANDOVER_SERVICE, sign)?);
-    // One that fails is told by its check, with the reason, and is no failed unit beside that.
-    let rehearsal = context! { what => "the newest backup opened and read",
-    commands => ["-/opt/mailstead/current/mailstead backup rehearse"] };
-    plan.file(
-        Stage::Files,
-        &unit_file("mailstead-backup-rehearsal.service"),
-        render(templates::HANDOVER_SERVICE, rehearsal)?,
-    );
+    let rehearsal = render(templates::REHEARSAL_SERVICE, context! {})?;
+    plan.file(Stage::Files, &unit_file("mailstead-backup-rehearsal.service"), rehearsal);
     Ok(())
 }
 

@@ -17,7 +17,10 @@ crate::door! { base::Role::Directory;
     /// Where mail for an address goes.
     Resolve { address: Address } -> Resolution, from [Mta, Mailbox];
     /// Whether a password is right. Slow on failure, per client address and per account.
-    Authenticate { login: String, password: Secret, service: Service, client: IpAddr } -> Login, from [Mta, Mailbox, Web];
+    Authenticate { login: String, password: Secret, service: Service, client: IpAddr } -> Login, from [Mta, Mailbox];
+    /// Whether somebody may enter the panel: by the chosen password, and where the account has a second factor by a
+    /// fresh code of it too. A code lets in once. Slow on failure, like `Authenticate`.
+    EnterPanel { login: String, password: Secret, code: Secret, client: IpAddr } -> Login, from [Web];
     /// What a SCRAM-SHA-256 exchange (RFC 5802, RFC 7677) begins with. A name that is unknown or has no app passwords
     /// gets a made-up salt, always the same one, so that the answer tells nothing.
     ScramChallenge { login: String, client: IpAddr } -> ScramParameters, from [Mta, Mailbox];
@@ -38,6 +41,12 @@ crate::door! { base::Role::Directory;
     /// The app passwords of an account, by name.
     AppPasswords { account: Address } -> Vec<AppPassword>, from [];
     RemoveAppPassword { account: Address, name: String } -> (), from [];
+    /// Makes the key of an account's second factor (RFC 6238), in base32. It counts once a code of it was shown; until
+    /// then each call makes a new one. Refused where one counts already.
+    MakeSecondFactor { account: Address } -> Secret, from [];
+    /// Shows a code of the key that was made last: from now on the panel asks for one.
+    ConfirmSecondFactor { account: Address, code: Secret } -> (), from [];
+    RemoveSecondFactor { account: Address } -> (), from [];
     /// Whether an account may write an address into From or MAIL FROM: its own, its tags, or an alias that leads to it or
     /// names it among its senders.
     MaySend { account: Address, sender: Address } -> bool, from [Mta];
@@ -123,14 +132,24 @@ pub enum Resolution {
     Elsewhere,
 }
 
-/// What a login is for; named in the audit log.
+/// What a login with a mail program is for; named in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Service {
     Imap,
     Pop3,
     ManageSieve,
     Submission,
-    Panel,
+}
+
+impl Service {
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Imap => "IMAP",
+            Service::Pop3 => "POP3",
+            Service::ManageSieve => "ManageSieve",
+            Service::Submission => "submission",
+        }
+    }
 }
 
 /// The outcome of an authentication.
@@ -152,6 +171,9 @@ pub enum Login {
 pub struct Account {
     pub address: Address,
     pub admin: bool,
+    /// Whether the panel asks for a code beside the password.
+    #[serde(default)]
+    pub second_factor: bool,
     /// Seconds since 1970.
     pub created: u64,
 }

@@ -25,6 +25,12 @@ crate::door! { base::Role::Filter;
     Seal { domain: Domain, as_received: u64 } -> Signed, from [Mta];
     /// Learns from a message (the body) that its reader moved into or out of Junk.
     Learn { account: Address, spam: bool } -> (), from [Mailbox];
+    /// What the rules say of a message (the body) by its form and words alone. No name is looked up, and nothing is noted.
+    Weigh {} -> Verdict, from [Checks];
+    /// From how many messages the filter has learned.
+    LearnedFrom {} -> Lessons, from [];
+    /// Forgets all that readers taught: the filter judges as it was shipped. Says what it had learned from.
+    ForgetLearned {} -> Lessons, from [];
     /// Makes the keys of domains that have none; says which were new.
     EnsureKeys { domains: Vec<Domain> } -> Vec<Domain>, from [Dns];
     /// Makes one more pair of keys of a domain, which signs nothing yet. Again: nothing happens.
@@ -80,6 +86,13 @@ pub struct TakenReport {
     pub bad: u64,
     /// Whether the message that brought it was shown to come from the domain that it names.
     pub authenticated: bool,
+}
+
+/// How many messages readers moved into Junk, and out of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lessons {
+    pub junk: u64,
+    pub wanted: u64,
 }
 
 /// A report with what it says.

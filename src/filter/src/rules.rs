@@ -5,6 +5,7 @@ use crate::tokens::{attachment_names, html_parts, is_shouting, link_hosts};
 use mail_auth::SpfResult;
 use mail_auth::dmarc::Policy;
 use mail_parser::Message;
+use memchr::memmem;
 use wire::filter::{Judge, Reason};
 
 /// Attached programs that no mail client should be asked to open; the list of Gmail's blocked types, in part.
@@ -33,7 +34,7 @@ pub fn reasons(facts: &Facts) -> Vec<Reason> {
         form(message, &mut reasons);
         content(message, &mut reasons);
     }
-    if contains(facts.raw, GTUBE) {
+    if memmem::find(facts.raw, GTUBE).is_some() {
         say(&mut reasons, "gtube", 10.0, "holds the test string that marks spam");
     }
     reasons
@@ -116,8 +117,4 @@ fn content(message: &Message, reasons: &mut Vec<Reason>) {
     if html_parts(message).any(to_a_number) {
         say(reasons, "link-to-a-number", 1.5, "a link leads to a bare IP address");
     }
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
 }

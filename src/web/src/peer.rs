@@ -268,11 +268,8 @@ async fn greeting(stream: TcpStream) -> Option<String> {
     let mut stream = BufReader::new(stream);
     let mut bytes = Vec::new();
     let mut bounded = (&mut stream).take(MAX_GREETING);
-    let read = timeout(GREETED_WITHIN, bounded.read_until(b'\n', &mut bytes)).await;
     // One that was cut off in the middle of its line has still said something.
-    if !matches!(read, Ok(Ok(_))) && bytes.is_empty() {
-        return None;
-    }
+    let _ = timeout(GREETED_WITHIN, bounded.read_until(b'\n', &mut bytes)).await;
     // RFC 5321 §4.1.1.10: a client says that it goes. Whether that is heard makes no difference here.
     let _ = timeout(KNOCK_WITHIN, stream.write_all(b"QUIT\r\n")).await;
     let plain = |character: char| if character.is_control() { '\u{fffd}' } else { character };
@@ -331,6 +328,20 @@ mod tests {
         assert!(turns.take(0, address("2001:db8::25"), start).is_ok());
         assert!(turns.take(1, address("192.0.2.26"), start).is_ok());
         assert!(turns.take(0, address("192.0.2.25"), start + LOOKS_WINDOW).is_ok());
+    }
+
+    #[test]
+    fn a_refusal_is_a_sentence_and_says_when_to_come_again_where_that_helps() {
+        let told = |refusal: Refusal| {
+            let response = refusal.into_response();
+            let again = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            (response.status().as_u16(), again)
+        };
+        assert_eq!(told(Refusal::Stranger(address("192.0.2.26"))), (403, None));
+        assert_eq!(told(Refusal::Ports), (400, None));
+        assert_eq!(told(Refusal::Unresolved), (503, Some("5".into())));
+        assert_eq!(told(Refusal::TooOften(Duration::from_millis(20))), (429, Some("1".into())));
+        assert_eq!(told(Refusal::Busy), (503, Some("3".into())));
     }
 
     #[tokio::test]

@@ -424,6 +424,20 @@ async fn nobody_but_a_peer_has_ports_looked_at_and_only_those_of_a_box() {
     assert!(other.status == 400 && other.body.contains("25, 53, 80"), "{}", other.body);
     assert_eq!(ask("127.0.0.77", "?ports=4190").await.status, 200);
 
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let options = DemoOptions {
+        base_port: 40_000,
+        resolver: silent.local_addr().ok(),
+        remote_smtp_port: 25,
+        retry_seconds: None,
+    };
+    let lost = running_with(|config| {
+        config.peers = vec![Domain::parse("box.example.net").unwrap()];
+        config.demo = Some(options);
+    });
+    let later = lost.await.request("GET", PORTS, &[("X-Real-IP", "127.0.0.77")], "").await;
+    assert!(later.status == 503 && later.head.contains("retry-after: "), "nobody is called a stranger unseen");
+
     let alone = running().await;
     assert_eq!(alone.request("GET", PORTS, &[("X-Real-IP", "127.0.0.1")], "").await.status, 403);
 }

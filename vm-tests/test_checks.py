@@ -5,14 +5,19 @@ import json
 
 import pytest
 
-from small_internet import proofs
+from small_internet import product, proofs
 from small_internet.every_proof import ALL, NOT_PROVED
 
 
 @pytest.fixture(scope="module")
-def places(world, first_install):
-    """One box for all proofs; one that a proof left in a bad state is made anew."""
+def places(world, signer, first_install):
+    """One box for all proofs; one that a proof left in a bad state is made anew. A second box is there for those that want one."""
     kept = {}
+
+    def neighbour():
+        if "neighbour" not in kept:
+            kept["neighbour"] = product.Neighbour.moves_in(world, signer)
+        return kept["neighbour"]
 
     def whole():
         if "place" not in kept:
@@ -21,13 +26,15 @@ def places(world, first_install):
             owner.at_the_provider()
             owner.wait_for_services()
             first_install.dirty = True
-            kept["place"] = proofs.Place(world, owner)
+            kept["place"] = proofs.Place(world, owner, neighbour)
             kept["place"].settle()
         return kept["place"]
 
     yield whole, kept
     if "place" in kept:
         proofs.outside_in_order(kept["place"])
+    if "neighbour" in kept:
+        kept["neighbour"].moves_out()
     first_install.dirty = True
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from small_internet import mail, product
-from small_internet.shell import wait_for
+from small_internet.shell import WorldError, wait_for
 
 from test_transport import trace, wait_for_step
 
@@ -20,28 +20,12 @@ Kind regards
 """
 
 
-class Neighbour(product.Owner):
-    """The owner of the second box."""
-
-    def greet(self):
-        """A name for the box at its provider and the registrar, the set-up, and then the DS."""
-        self.at_the_provider()
-        self.learn(self.install().out)
-        self.wait_for_services()
-        self.enter_ds()
-
-
 @pytest.fixture(scope="module")
 def second(world, signer, first_install):
     """An installed box of another owner, with a domain of its own."""
-    mirror = product.Mirror(world, signer)
-    mirror.publish(product.version())
-    owner = Neighbour(world, world.box("box2"), "ann@neighbour.net", "box2.neighbour.net")
-    owner.put_key(signer)
-    owner.greet()
+    owner = product.Neighbour.moves_in(world, signer)
     yield owner
-    world.remove("box2")
-    world.names.undelegate("neighbour.net")
+    owner.moves_out()
 
 
 def send(world, owner, to, title, body=INVITATION):
@@ -149,3 +133,63 @@ def test_a_list_reaches_its_member_at_the_other_box_and_takes_their_answers(worl
         return "inbound" in ways and "sent" in ways.get("list", [])
 
     wait_for(passed_on, 20, "the trace to tell of the copy for the member", interval=0.5)
+
+
+VIEW = "/.well-known/mailstead/ports"
+
+
+def peer_checks(owner):
+    said = owner.run("status", "--json", "--fresh", "--group", "peer-ports-ipv4", "--group", "peer-ports-ipv6", check=False)
+    return {check["id"]: check for check in json.loads(said.out)}
+
+
+def wait_for_state(owner, state):
+    def seen():
+        found = peer_checks(owner)
+        if {check["state"] for check in found.values()} != {state}:
+            raise WorldError("\n".join(f"{name}: {check['state']}: {check['seen']}" for name, check in found.items()))
+        return found
+
+    return wait_for(seen, 40, f"the checks of peers to be {state}", interval=3)
+
+
+def test_boxes_look_at_each_others_ports_once_each_names_the_other_and_at_nobody_elses(world, settled, second):
+    assert {check["state"] for check in peer_checks(settled).values()} == {"skipped"}
+    settled.name_peers(second.hostname)
+    refused = wait_for_state(settled, "unknown")["peer-ports-ipv4"]
+    assert f"{settled.box.ipv4} is not an address of a box that this one names in its peers" in refused["seen"], refused["seen"]
+    remedy = f"peers: [{settled.hostname}]"
+    assert remedy in refused["remedy"] and "mailstead apply" in refused["remedy"], refused["remedy"]
+    second.name_peers(settled.hostname)
+    for owner, other in ((settled, second), (second, settled)):
+        seen = wait_for_state(owner, "ok")["peer-ports-ipv6"]["seen"]
+        assert seen == f"{other.hostname} reaches 9 ports", seen
+
+    ask = ["curl", "-sS", "--cacert", "/etc/small-internet/issued-root.pem", "-w", "%{http_code}"]
+    stranger = world.laptop.run(*ask, f"https://{second.hostname}{VIEW}").out
+    assert "not an address of a box that this one names in its peers" in stranger and stranger.endswith("403")
+    more = settled.box.run(*ask[:2], "-4", "-w", "%{http_code}", f"https://{second.hostname}{VIEW}?ports=25,22").out
+    assert more.endswith("400") and "25, 53, 80" in more, more
+    view = json.loads(settled.box.run(*ask[:2], "-4", f"https://{second.hostname}{VIEW}?ports=25").out)
+    assert (view["address"], view["ports"]) == (settled.box.ipv4, {"25": "open"}), view
+    assert view["greeting"].startswith(f"220 {settled.hostname} "), view
+
+    second.box.run("systemctl stop nginx")
+    away = wait_for_state(settled, "unknown")["peer-ports-ipv4"]
+    assert "refused" in away["seen"] and f"https://{second.hostname}/setup" in away["remedy"], away
+    second.box.run("systemctl start nginx")
+    wait_for_state(settled, "ok")
+    settled.name_peers()
+    second.name_peers()
+
+
+def test_a_box_that_names_itself_as_peer_or_too_many_is_told_so(settled):
+    for peers, words in (
+        ([settled.hostname], "is this box itself"),
+        ([f"box{number}.neighbour.net" for number in range(2, 11)], "8 are the most"),
+    ):
+        before = settled.box.read("/etc/mailstead/box.yaml")
+        settled.box.write("/etc/mailstead/box.yaml", f"{before}peers: [{', '.join(peers)}]\n")
+        said = settled.run("apply", check=False)
+        settled.box.write("/etc/mailstead/box.yaml", before)
+        assert said.code != 0 and words in said.err and "nothing was changed" in said.err, said

@@ -1,8 +1,7 @@
-"""Every proof there is, and the checks that have none, each with where it is shown instead."""
+"""Every proof there is, and the checks that have none, each with the reason: there are none such now."""
 
-from . import proofs, proofs_host, proofs_mail, proofs_names, proofs_tls
+from . import proofs, proofs_host, proofs_mail, proofs_names, proofs_peers, proofs_tls
 
-ALL = [*proofs.ALL, *proofs_names.ALL, *proofs_mail.ALL, *proofs_tls.ALL, *proofs_host.ALL]
+ALL = [*proofs.ALL, *proofs_names.ALL, *proofs_mail.ALL, *proofs_tls.ALL, *proofs_host.ALL, *proofs_peers.ALL]
 
-# Each with the reason.
 NOT_PROVED = {}

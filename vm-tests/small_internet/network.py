@@ -66,6 +66,11 @@ def create(world, place):
         _batch(router, [f"route add {address}/128 via {place.ipv6}" for address in extra6], "-6")
 
 
+def between(world, rules):
+    """Has the router do by these rules of nft what a provider does with its customers' packets."""
+    run(["ip", "netns", "exec", namespace(world, "router"), "nft", rules])
+
+
 def forget_firewall(world, host):
     """What a reboot of a real machine does: rules in the kernel do not survive it."""
     run(["ip", "netns", "exec", namespace(world, host), "nft", "flush", "ruleset"], check=False)

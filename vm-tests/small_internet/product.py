@@ -140,6 +140,15 @@ class Owner:
         self.run("user", "second-factor", "confirm", self.email, input=code(key) + "\n")
         return key
 
+    def name_peers(self, *hostnames):
+        """Writes into box.yaml which boxes look at each other's ports, and applies it."""
+        told = f"peers: [{', '.join(hostnames)}]\n" if hostnames else ""
+        file = "/etc/mailstead/box.yaml"
+        lines = [line for line in self.box.read(file).splitlines(keepends=True) if not line.startswith("peers:")]
+        self.box.write(file, "".join([*lines, told]))
+        self.run("apply")
+        self.wait_for_services()
+
     def records(self):
         """What the box says its zones contain."""
         return json.loads(self.run("dns", "records", "--json").out)
@@ -163,6 +172,26 @@ class Owner:
             "find /etc /opt /usr/local -xdev -type f -exec sha256sum {} + | sort -k 2;"
             "systemctl list-unit-files --state=enabled --no-legend; nft list ruleset | grep -v counter",
         ).out  # fmt: skip
+
+
+class Neighbour(Owner):
+    """The owner of a second box, with a domain of its own."""
+
+    @classmethod
+    def moves_in(cls, world, signer):
+        """A fresh box, a name for it at its provider and the registrar, the set-up, and then the DS."""
+        Mirror(world, signer).publish(version())
+        owner = cls(world, world.box("box2"), "ann@neighbour.net", "box2.neighbour.net")
+        owner.put_key(signer)
+        owner.at_the_provider()
+        owner.learn(owner.install().out)
+        owner.wait_for_services()
+        owner.enter_ds()
+        return owner
+
+    def moves_out(self):
+        self.world.remove("box2")
+        self.world.names.undelegate(self.domain)
 
 
 def _after(label, text):

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Callable
 
-from . import mail
+from . import mail, network
 from .shell import WorldError, wait_for
 
 # These see the machine that all boxes share, and so whatever else it is busy with.
@@ -43,8 +43,9 @@ class Proof:
 class Place:
     """A box that is in order, and everybody who can change something about it."""
 
-    def __init__(self, world, owner):
+    def __init__(self, world, owner, neighbour):
         self.world, self.owner, self.box = world, owner, owner.box
+        self.neighbour = neighbour  # gives the owner of a second box, who moves in when first asked for
         self.ds = []
         self.whole = {}
         self.is_unsigned = False
@@ -814,6 +815,7 @@ def outside_in_order(place):
     for address in (place.box.ipv4, place.box.ipv6):
         place.world.names.blocklist(address, None)
     place.world.names.change("spamhaus.org.", unset=[("example.com.dbl.spamhaus.org.", "A")])
+    network.between(place.world.name, "add table inet provider; delete table inet provider")
 
 
 ALL = [

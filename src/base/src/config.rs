@@ -24,6 +24,9 @@ pub enum DnsMode {
 
 pub use crate::acme::LETS_ENCRYPT;
 
+/// Most peers: each is asked in every run of the checks, and one or two tell all there is to see.
+pub const MAX_PEERS: usize = 8;
+
 /// The content of `/etc/mailstead/box.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +58,10 @@ pub struct BoxConfig {
     /// Who hears of the status checks besides the owner.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tell: Tell,
+    /// Other Mailstead boxes that look at this box's ports from outside, as this one looks at theirs. Only those that name one
+    /// another do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Domain>,
     /// Where domains' logos lie, for mail programs that show them (BIMI): a domain, and the `https` address of an SVG file.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub logos: BTreeMap<Domain, Logo>,
@@ -241,6 +248,7 @@ impl BoxConfig {
             backups_kept: default_backups_kept(),
             releases: default_releases(),
             tell: Tell::default(),
+            peers: Vec::new(),
             logos: BTreeMap::new(),
             demo: None,
         }
@@ -251,7 +259,7 @@ impl BoxConfig {
         let text =
             std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
         let config = Self::parse(&text).map_err(|why| ConfigError::Invalid { path: path.clone(), why })?;
-        config.sites_fit().map_err(|why| ConfigError::Senseless { path, why })?;
+        config.sites_fit().and_then(|()| config.peers_fit()).map_err(|why| ConfigError::Senseless { path, why })?;
         Ok(config)
     }
 
@@ -262,6 +270,25 @@ impl BoxConfig {
                 ["mta-sts.", "autoconfig.", "autodiscover."].iter().any(|prefix| name.as_str().starts_with(prefix));
             if *name == self.hostname || own {
                 return Err(format!("sites: the box itself needs the name {name}, so no site can have it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the peers are others, each named once, and few; else a sentence.
+    fn peers_fit(&self) -> Result<(), String> {
+        if self.peers.len() > MAX_PEERS {
+            return Err(format!("peers: there are {}, and {MAX_PEERS} are the most", self.peers.len()));
+        }
+        for (place, peer) in self.peers.iter().enumerate() {
+            if *peer == self.hostname {
+                return Err(format!("peers: {peer} is this box itself; name other boxes"));
+            }
+            if !peer.is_dotted() {
+                return Err(format!("peers: “{peer}” is not the whole name of a box, like box.example.net"));
+            }
+            if self.peers[..place].contains(peer) {
+                return Err(format!("peers: {peer} is named twice"));
             }
         }
         Ok(())
@@ -325,6 +352,25 @@ mod tests {
         assert_eq!(config.logos.values().map(Logo::as_str).collect::<Vec<_>>(), ["https://b.org/logo.svg"]);
         assert_eq!(BoxConfig::parse(&config.to_yaml().unwrap()).unwrap(), config);
         assert!(BoxConfig::parse(&text.replace("https", "http")).is_err());
+    }
+
+    #[test]
+    fn peers_are_other_boxes_each_named_once_and_few() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        std::fs::create_dir_all(paths.etc()).unwrap();
+        let load = |peers: &[String]| {
+            let peers = peers.iter().map(|peer| Domain::parse(peer).unwrap()).collect();
+            BoxConfig { peers, ..answers() }.save(&paths).unwrap();
+            BoxConfig::load(&paths).map(|config| config.peers.len()).map_err(|error| error.to_string())
+        };
+        let many: Vec<String> = (0..=MAX_PEERS).map(|number| format!("box{number}.example.net")).collect();
+        assert_eq!(load(&many[1..]), Ok(MAX_PEERS));
+        assert!(load(&many).unwrap_err().contains("there are 9, and 8 are the most"));
+        let why = load(&["Box.example.org".to_owned()]).unwrap_err();
+        assert!(why.contains("box.example.org is this box itself") && why.contains("nothing was changed"), "{why}");
+        assert!(load(&["box2".to_owned()]).unwrap_err().contains("not the whole name"));
+        assert!(load(&[many[0].clone(), many[0].clone()]).unwrap_err().contains("named twice"));
     }
 
     #[test]

@@ -47,3 +47,5 @@ pub const PUSHED_WITHIN: Duration = Duration::from_secs(20);
 pub const FETCHED_WITHIN: Duration = Duration::from_secs(8);
 /// Longest MTA-STS policy that senders are advised to take (RFC 8461 §3.3).
 pub const MAX_POLICY: usize = 64 << 10;
+/// How long a peer may take to say what it sees. It waits for three seconds at ports that do not answer, and the probe for nine.
+pub const SEEN_WITHIN: Duration = Duration::from_secs(8);

@@ -34,7 +34,7 @@ pub enum Run {
 }
 
 /// The files, and when they were written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Source {
     results: PathBuf,
     run: PathBuf,

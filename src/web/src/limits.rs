@@ -43,3 +43,23 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often a stream looks for news, and how often it tells of time that has passed.
 pub const LOOK_EVERY: Duration = Duration::from_millis(300);
 pub const AGES_EVERY: Duration = Duration::from_secs(20);
+
+/// How long the addresses of peers are remembered. A stranger then costs no questions to the resolver.
+pub const ADDRESSES_FOR: Duration = Duration::from_secs(30);
+/// And where some could not be found out.
+pub const TROUBLE_FOR: Duration = Duration::from_secs(5);
+/// Longest wait for them all.
+pub const ADDRESSES_WITHIN: Duration = Duration::from_secs(2);
+/// Looks at one peer's ports over one family in one window. Its timer asks a few times an hour; an owner who mends
+/// something there asks a few times a minute.
+pub const LOOKS: u32 = 10;
+pub const LOOKS_WINDOW: Duration = Duration::from_secs(60);
+/// Looks under way at once: each has nine sockets open.
+pub const LOOKS_AT_ONCE: usize = 4;
+/// Longest wait for a connection to a peer's port. Two lost packets are made up for by then (RFC 6298 §2: one second, then two).
+pub const KNOCK_WITHIN: Duration = Duration::from_secs(3);
+/// Longest wait for the greeting of port 25. With the connection and the addresses before it, it fits into the nine seconds that
+/// a check may take.
+pub const GREETED_WITHIN: Duration = Duration::from_secs(3);
+/// Most that is read of a greeting (RFC 5321 §4.5.3.1.5).
+pub const MAX_GREETING: u64 = 512;

@@ -1,9 +1,11 @@
 //! The panel as nginx meets it: raw HTTP through its socket, with the real directory behind it.
 
+use base::config::DemoOptions;
 use base::{Address, BoxConfig, DnsMode, Domain, Paths, Role, Secret};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, UdpSocket, UnixStream};
 use wire::directory::{AddAccount, Domains};
 use wire::status::{CheckResult, State};
 
@@ -96,11 +98,17 @@ impl Running {
 }
 
 async fn running() -> Running {
+    running_with(|_| {}).await
+}
+
+async fn running_with(options: impl FnOnce(&mut BoxConfig)) -> Running {
     let dir = tempfile::tempdir().unwrap();
     let paths = Paths::under(dir.path());
     std::fs::create_dir_all(paths.etc()).unwrap();
     let ann = Address::parse("ann@example.org").unwrap();
-    BoxConfig::new(ann.clone(), Domain::parse("box.example.org").unwrap(), DnsMode::Box).save(&paths).unwrap();
+    let mut config = BoxConfig::new(ann.clone(), Domain::parse("box.example.org").unwrap(), DnsMode::Box);
+    options(&mut config);
+    config.save(&paths).unwrap();
     tokio::spawn(directory::run(paths.clone()));
     tokio::spawn(web::run(paths.clone()));
     let client = wire::Client::new(paths.clone());
@@ -332,4 +340,128 @@ async fn the_button_leaves_a_mark_and_not_twice_in_a_row() {
     panel.results(&[result("spf", State::Ok, "well", "")]);
     let soon = press(&token).await;
     assert!(soon.status == 429 && soon.head.contains("retry-after: "), "{}", soon.head);
+}
+
+/// A resolver that knows one name, and one address of it.
+async fn resolver(name: &'static str, address: Ipv4Addr) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let here = socket.local_addr().unwrap();
+    let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+    let asked: Vec<u8> = labels.chain([0, 0, 1, 0, 1]).collect();
+    tokio::spawn(async move {
+        let mut question = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut question).await {
+            // The name ends at its empty label; type and class follow (RFC 1035 §4.1.2).
+            let end = 12 + question[12..length].iter().position(|byte| *byte == 0).unwrap() + 5;
+            let known = question[12..end].eq_ignore_ascii_case(&asked);
+            let mut answer = [&question[..2], &[0x81, 0x80, 0, 1, 0, u8::from(known), 0, 0, 0, 0]].concat();
+            answer.extend(&question[12..end]);
+            if known {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                answer.extend(address.octets());
+            }
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    });
+    here
+}
+
+/// A box that names `box.example.net` at 127.0.0.77 as its peer, and what greets at that one's port 25.
+async fn with_a_peer() -> (Running, TcpListener) {
+    let peer = Ipv4Addr::new(127, 0, 0, 77);
+    let mail = TcpListener::bind((peer, 0)).await.unwrap();
+    let (resolver, port) = (resolver("box.example.net", peer).await, mail.local_addr().unwrap().port());
+    let panel = running_with(|config| {
+        config.peers = vec![Domain::parse("box.example.net").unwrap()];
+        config.demo = Some(DemoOptions {
+            base_port: 40_000,
+            resolver: Some(resolver),
+            remote_smtp_port: port,
+            retry_seconds: None,
+        });
+    });
+    (panel.await, mail)
+}
+
+const PORTS: &str = "/.well-known/mailstead/ports";
+
+#[tokio::test]
+async fn a_peer_is_told_how_its_own_ports_look_from_outside() {
+    let (panel, mail) = with_a_peer().await;
+    let greets = tokio::spawn(async move {
+        let (mut stream, _) = mail.accept().await.unwrap();
+        stream.write_all(b"220 box.example.net ESMTP\r\n").await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        said
+    });
+    let peer = [("X-Real-IP", "127.0.0.77")];
+    let answer = panel.request("GET", &format!("{PORTS}?ports=25,4190"), &peer, "").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let view: wire::view::View = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(view.address.to_string(), "127.0.0.77");
+    assert_eq!(view.ports.keys().copied().collect::<Vec<_>>(), [25, 4190]);
+    assert_eq!((view.ports[&25].words(), view.ports[&4190].words()), ("open", "refused"));
+    assert_eq!(view.greeting.as_deref(), Some("220 box.example.net ESMTP"));
+    assert_eq!(greets.await.unwrap(), "QUIT\r\n", "nothing else is said there");
+    let all = panel.request("GET", PORTS, &peer, "").await;
+    let view: wire::view::View = serde_json::from_str(&all.body).unwrap();
+    assert_eq!(view.ports.keys().copied().collect::<Vec<_>>(), wire::view::PORTS);
+    assert_eq!(view.ports[&25].words(), "refused", "that server has gone");
+}
+
+#[tokio::test]
+async fn nobody_but_a_peer_has_ports_looked_at_and_only_those_of_a_box() {
+    let (panel, _mail) = with_a_peer().await;
+    let ask = async |from: &str, query: &str| {
+        panel.request("GET", &format!("{PORTS}{query}"), &[("X-Real-IP", from)], "").await
+    };
+    let stranger = ask("192.0.2.7", "?ports=25").await;
+    assert_eq!(stranger.status, 403);
+    assert_eq!(stranger.body, "192.0.2.7 is not an address of a box that this one names in its peers\n");
+    assert!(stranger.head.contains("text/plain") && !stranger.body.contains("example.net"));
+    let other = ask("127.0.0.77", "?ports=25,22").await;
+    assert!(other.status == 400 && other.body.contains("25, 53, 80"), "{}", other.body);
+    assert_eq!(ask("127.0.0.77", "?ports=4190").await.status, 200);
+
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let options = DemoOptions {
+        base_port: 40_000,
+        resolver: silent.local_addr().ok(),
+        remote_smtp_port: 25,
+        retry_seconds: None,
+    };
+    let lost = running_with(|config| {
+        config.peers = vec![Domain::parse("box.example.net").unwrap()];
+        config.demo = Some(options);
+    });
+    let later = lost.await.request("GET", PORTS, &[("X-Real-IP", "127.0.0.77")], "").await;
+    assert!(later.status == 503 && later.head.contains("retry-after: "), "nobody is called a stranger unseen");
+
+    let alone = running().await;
+    assert_eq!(alone.request("GET", PORTS, &[("X-Real-IP", "127.0.0.1")], "").await.status, 403);
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_all_the_time_is_told_when_to_come_again() {
+    let (panel, _mail) = with_a_peer().await;
+    let ask = async || panel.request("GET", &format!("{PORTS}?ports=4190"), &[("X-Real-IP", "127.0.0.77")], "").await;
+    for _ in 0..10 {
+        assert_eq!(ask().await.status, 200);
+    }
+    let more = ask().await;
+    assert!(more.status == 429 && more.head.contains("retry-after: "), "{}", more.head);
+}
+
+#[tokio::test]
+async fn a_box_whose_provider_lets_no_mail_out_does_not_blame_its_peers() {
+    let (panel, mail) = with_a_peer().await;
+    drop(mail);
+    let ask = async || {
+        let answer = panel.request("GET", &format!("{PORTS}?ports=25"), &[("X-Real-IP", "127.0.0.77")], "").await;
+        serde_json::from_str::<wire::view::View>(&answer.body).unwrap().ports[&25].words()
+    };
+    assert_eq!(ask().await, "refused");
+    panel.results(&[result("outbound-25", State::Failed, "no answer", "Ask your provider")]);
+    assert_eq!(ask().await, "not from here");
 }

@@ -11,6 +11,7 @@ pub mod server;
 pub mod status;
 #[macro_use]
 mod table;
+pub mod view;
 
 pub use client::{Client, WireError};
 pub use doors::{directory, dns, filter, mailbox, mta};

@@ -11,6 +11,7 @@ pub mod machine;
 pub mod mail;
 pub mod openings;
 pub mod packages;
+pub mod peers;
 pub mod people;
 pub mod policies;
 pub mod reach;
@@ -281,6 +282,10 @@ pub enum Probe {
         family: Family,
         ports: Vec<u16>,
     },
+    /// Other boxes reach the ports.
+    Peers {
+        family: Family,
+    },
     /// The certificate authority is reached.
     Authority {},
     /// Mail leaves from the box's own address.
@@ -423,6 +428,7 @@ impl Probe {
             Probe::Aligned { days, most_percent } => sending::aligned(world, *days, *most_percent).await,
             Probe::OverIpv6 { servers } => reach::over_ipv6(world, servers).await,
             Probe::PublicPorts { family, ports } => reach::public_ports(world, *family, ports).await,
+            Probe::Peers { family } => peers::look(world, *family).await,
             Probe::Authority {} => reach::authority(world).await,
             Probe::OwnAddress { family, servers } => reach::own_address(world, *family, servers).await,
             Probe::BackupMx {} => reach::backup_mx(world).await,

@@ -7,10 +7,11 @@ use base::Domain;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-/// An answer: its header, and its text.
+/// An answer: its status, its header, and its text.
 pub struct Page {
+    pub status: StatusCode,
     pub header: HeaderMap,
     pub text: String,
 }
@@ -19,31 +20,38 @@ pub struct Page {
 pub async fn fetch(world: &World, name: &str, path: &str) -> Result<Page, String> {
     let addresses = world.names.addresses(name).await.map_err(|error| error.to_string())?;
     let address = addresses.first().ok_or_else(|| format!("{name} has no address"))?;
-    fetch_from(SocketAddr::new(*address, 443), name, path).await
+    ask(SocketAddr::new(*address, 443), name, path, None).await.and_then(found)
 }
 
-async fn fetch_from(server: SocketAddr, name: &str, path: &str) -> Result<Page, String> {
+/// Asks one server for a page of a name, from one address of this machine where that matters, and takes whatever it answers.
+pub async fn ask(server: SocketAddr, name: &str, path: &str, from: Option<IpAddr>) -> Result<Page, String> {
     let client = reqwest::Client::builder()
         .https_only(true)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(FETCHED_WITHIN)
         .resolve(name, server)
+        .local_address(from)
         .build()
         .map_err(in_words)?;
     read(client.get(format!("https://{name}{path}")).send().await.map_err(in_words)?).await
 }
 
+fn found(page: Page) -> Result<Page, String> {
+    match page.status {
+        StatusCode::OK => Ok(page),
+        status => Err(format!("it answers {status}")),
+    }
+}
+
 /// Fetches a text from somebody else's web server.
 pub async fn fetch_anywhere(url: &str) -> Result<String, String> {
     let client = reqwest::Client::builder().no_proxy().timeout(FETCHED_WITHIN).build().map_err(in_words)?;
-    read(client.get(url).send().await.map_err(in_words)?).await.map(|page| page.text)
+    read(client.get(url).send().await.map_err(in_words)?).await.and_then(found).map(|page| page.text)
 }
 
 async fn read(mut answer: reqwest::Response) -> Result<Page, String> {
-    if answer.status() != StatusCode::OK {
-        return Err(format!("it answers {}", answer.status()));
-    }
+    let status = answer.status();
     let header = answer.headers().clone();
     let mut bytes = Vec::new();
     while let Some(piece) = answer.chunk().await.map_err(in_words)? {
@@ -52,7 +60,7 @@ async fn read(mut answer: reqwest::Response) -> Result<Page, String> {
             return Err(format!("it is longer than {MAX_POLICY} bytes"));
         }
     }
-    Ok(Page { header, text: String::from_utf8_lossy(&bytes).into_owned() })
+    Ok(Page { status, header, text: String::from_utf8_lossy(&bytes).into_owned() })
 }
 
 /// The innermost cause: a refused certificate is what an owner has to read, not “error sending request”.
@@ -141,7 +149,7 @@ pub async fn headers(world: &World) -> Finding {
             .build()
             .map_err(in_words)?;
         let url = format!("https://{name}:{}/admin/login", world.endpoints.https.port);
-        read(client.get(url).send().await.map_err(in_words)?).await
+        read(client.get(url).send().await.map_err(in_words)?).await.and_then(found)
     };
     match asked.await {
         Ok(page) => judge_headers(&page.header, wanted),

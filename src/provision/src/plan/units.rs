@@ -46,7 +46,8 @@ fn needs(role: Role) -> Needs {
             network: true,
             ..Needs::default()
         },
-        Role::Web => Needs { writes: &["/var/lib/mailstead/web"], ..Needs::default() },
+        // Peers have their ports looked at from here.
+        Role::Web => Needs { writes: &["/var/lib/mailstead/web"], network: true, ..Needs::default() },
         Role::Certs => Needs {
             writes: &["/var/lib/mailstead/certs", "/var/lib/mailstead/tls", "/var/lib/mailstead/acme"],
             network: true,

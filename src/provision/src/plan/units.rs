@@ -4,7 +4,7 @@ use super::files::unit;
 use super::{OnChange, Plan, PlanFacts, Stage};
 use crate::ProvisionError;
 use crate::templates::{self, render};
-use base::{DnsMode, Role};
+use base::{BoxConfig, DnsMode, Role};
 use minijinja::context;
 
 /// What a role may do beyond the common sandbox.
@@ -22,7 +22,7 @@ struct Needs {
     before: &'static str,
 }
 
-fn needs(role: Role) -> Needs {
+fn needs(role: Role, config: &BoxConfig) -> Needs {
     match role {
         Role::Directory => Needs { writes: &["/var/lib/mailstead/directory"], ..Needs::default() },
         Role::Mailbox => Needs {
@@ -46,8 +46,12 @@ fn needs(role: Role) -> Needs {
             network: true,
             ..Needs::default()
         },
-        // Peers have their ports looked at from here.
-        Role::Web => Needs { writes: &["/var/lib/mailstead/web"], network: true, ..Needs::default() },
+        Role::Web => Needs {
+            writes: &["/var/lib/mailstead/web"],
+            // Peers have their ports looked at from here; else nginx alone speaks to the panel.
+            network: !config.peers.is_empty(),
+            ..Needs::default()
+        },
         Role::Certs => Needs {
             writes: &["/var/lib/mailstead/certs", "/var/lib/mailstead/tls", "/var/lib/mailstead/acme"],
             network: true,
@@ -72,7 +76,7 @@ fn needs(role: Role) -> Needs {
 
 pub fn add(facts: &PlanFacts, plan: &mut Plan) -> Result<(), ProvisionError> {
     for role in Role::DAEMONS.into_iter().chain(Role::TIMED) {
-        service(plan, role)?;
+        service(facts, plan, role)?;
     }
     timers(facts, plan)?;
     handovers(facts, plan)?;
@@ -84,8 +88,8 @@ fn unit_file(name: &str) -> String {
     format!("/etc/systemd/system/{name}")
 }
 
-fn service(plan: &mut Plan, role: Role) -> Result<(), ProvisionError> {
-    let needs = needs(role);
+fn service(facts: &PlanFacts, plan: &mut Plan, role: Role) -> Result<(), ProvisionError> {
+    let needs = needs(role, &facts.config);
     let hidden: &[&str] = match role {
         Role::Backup => &[],
         _ => &["/var/backups/mailstead", "/etc/mailstead/recovery.key"],

@@ -3,7 +3,7 @@
 use crate::limits::{MAX_PARTS, MAX_TEXT, MAX_TOKENS};
 use mail_parser::{Message, MessageParser, PartKind};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// The traits of a message, without repetition.
 ///
@@ -65,14 +65,19 @@ pub fn is_shouting(subject: &str) -> bool {
 }
 
 fn words(text: &str, prefix: &str, found: &mut BTreeSet<String>) {
-    for word in text.split(|c: char| !(c.is_alphanumeric() || "$'!%-".contains(c))) {
+    // Most words of a text come again and again, and one look is enough.
+    let mut seen = HashSet::new();
+    for word in text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '$' | '\'' | '!' | '%' | '-'))) {
         if found.len() >= MAX_TOKENS {
             return;
         }
         let word = word.trim_matches(['-', '\'']);
+        if word.len() < 3 {
+            continue;
+        }
         let length = word.chars().count();
-        let numeric = word.chars().all(|c| c.is_ascii_digit());
-        if (3..=24).contains(&length) && !numeric {
+        let numeric = word.bytes().all(|byte| byte.is_ascii_digit());
+        if (3..=24).contains(&length) && !numeric && seen.insert(word) {
             found.insert(format!("{prefix}{}", word.to_lowercase()));
         }
     }

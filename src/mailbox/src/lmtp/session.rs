@@ -6,6 +6,7 @@ use super::proto::{self, Command};
 use crate::limits;
 use crate::quota::Over;
 use base::Address;
+use memchr::memchr_iter;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -144,7 +145,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     async fn take_message(&mut self, sender: String, most: usize) -> io::Result<()> {
         self.reply("354 end with CRLF.CRLF").await?;
         let mut reader = DataReader::default();
-        loop {
+        while !self.take_buffered(&mut reader, most) {
             let line = self.line(most).await?;
             if line.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -181,6 +182,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             self.reply(&outcome).await?;
         }
         Ok(())
+    }
+
+    /// Takes the whole lines that are here already, without a copy and a timer for each. Tells whether the message ended.
+    fn take_buffered(&mut self, reader: &mut DataReader, most: usize) -> bool {
+        let (mut taken, mut ended) = (0, false);
+        let buffered = self.reader.buffer();
+        for end in memchr_iter(b'\n', buffered).map(|at| at + 1) {
+            let line = buffered.get(taken..end).unwrap_or_default();
+            taken = end;
+            if reader.take(line, most) {
+                ended = true;
+                break;
+            }
+        }
+        self.reader.consume(taken);
+        ended
     }
 
     fn reset(&mut self) {

@@ -10,6 +10,7 @@
 //! nothing that follows such a byte is ever read as a command, and no server after us sees one.
 
 use crate::limits;
+use memchr::{memchr_iter, memchr2};
 
 /// Where in the message the reader stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl DotReader {
 
     /// Copies up to the next CR or LF in one go, and says how much that was.
     fn run_of_text(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, DotError> {
-        let run = input.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
+        let run = memchr2(b'\r', b'\n', input).unwrap_or(input.len());
         self.line += run;
         if self.line > limits::TEXT_LINE {
             return Err(DotError::LongLine);
@@ -104,7 +105,7 @@ impl DotReader {
 /// Checks a message that did not come through a [`DotReader`] by the same rules. Its last line may lack its end.
 pub fn check(message: &[u8]) -> Result<(), DotError> {
     let mut rest = message;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+    while let Some(at) = memchr2(b'\r', b'\n', rest) {
         if at > limits::TEXT_LINE {
             return Err(DotError::LongLine);
         }
@@ -128,12 +129,23 @@ impl Default for DotWriter {
 impl DotWriter {
     /// Appends a piece of the message, dots stuffed.
     pub fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) {
-        for line in piece.split_inclusive(|byte| *byte == b'\n') {
-            if self.at_line_start && line.first() == Some(&b'.') {
+        out.reserve(piece.len());
+        // Up to each dot that begins a line, which is seldom: all between is copied in one go.
+        let mut copied = 0;
+        for at in memchr_iter(b'.', piece) {
+            let begins_line = match at {
+                0 => self.at_line_start,
+                _ => piece.get(at - 1) == Some(&b'\n'),
+            };
+            if begins_line {
+                out.extend_from_slice(piece.get(copied..at).unwrap_or_default());
                 out.push(b'.');
+                copied = at;
             }
-            out.extend_from_slice(line);
-            self.at_line_start = line.last() == Some(&b'\n');
+        }
+        out.extend_from_slice(piece.get(copied..).unwrap_or_default());
+        if let Some(last) = piece.last() {
+            self.at_line_start = *last == b'\n';
         }
     }
 

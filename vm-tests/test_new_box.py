@@ -343,6 +343,8 @@ def test_once_the_last_remedy_is_followed_every_check_is_content(settled):
         " && sshd -t && systemctl reload ssh"
     )
 
+    settled.second_factor()
+
     def content():
         settled.run("apply")  # a domain that came since then is covered by the certificate when its names lead here
         found = [check for check in _checks(settled) if check["state"] not in ("ok", "skipped")]

@@ -1,5 +1,6 @@
 """Spam goes to Junk, forgeries are refused."""
 
+import json
 import smtplib
 
 import pytest
@@ -66,3 +67,15 @@ def test_mail_moved_out_of_junk_stays_out(box):
     assert link.uid("MOVE", uids.decode(), "INBOX")[0] == "OK"
     link.logout()
     assert box.wait_for(subject)
+
+
+def test_the_owner_can_ask_what_the_filter_thinks_of_a_message_and_have_it_forget(box):
+    text = "From: Amy <amy@peer.test>\r\nSubject: Thursday\r\nDate: Mon, 5 Jan 2026 10:00:00 +0000\r\nMessage-ID: <1@peer.test>\r\n\r\nSee you on Thursday.\r\n"
+    weighed = json.loads(box.run("filter", "weigh", "-", "--json", stdin=text).stdout)
+    assert not weighed["junk"] and weighed["score"] < 5, weighed
+    said = box.run("filter", "weigh", "-", stdin=text + GTUBE).stdout
+    assert said.startswith("Junk, at ") and "holds the test string that marks spam" in said, said
+    assert "is empty" in box.run("filter", "weigh", "-", stdin="", check=False).stderr
+    learned = box.json("filter", "show")
+    assert set(learned) == {"junk", "wanted"}
+    assert box.json("filter", "forget") == learned and box.json("filter", "show") == {"junk": 0, "wanted": 0}

@@ -108,7 +108,7 @@ def managed(owner):
     """What set-up is to arrive at: the paths it manages, its units' states, the firewall's rules."""
     return owner.box.run(
         "sh", "-c",
-        "find /etc/mailstead /etc/systemd/system /etc/nginx /etc/nsd /etc/unbound /etc/nftables* /opt/mailstead /usr/sbin/policy* "
+        "find /etc/mailstead /etc/systemd/system /etc/nginx /etc/nsd /etc/unbound /etc/nftables* /opt/mailstead /usr/sbin/policy* /usr/sbin/.policy* "
         "\\( -type f -o -type l \\) -printf '%p %m %u:%g\\n' | sort; nft list ruleset | grep -v counter; "
         "systemctl list-unit-files 'mailstead*' --no-legend | sort",
     ).out  # fmt: skip

@@ -48,14 +48,7 @@ impl Filter {
         // Without the list of our domains a forgery of one of us could not be told, so the sender comes again.
         let own = self.own().await?;
         let (identity, field) = self.identify(ask, raw).await;
-        // Parsing and counting words is work for the processor, a millisecond or so for most mail.
-        let words = tokens(raw);
-        let probability = self.classifier().probability(&words);
-        let message = MessageParser::new().parse(raw);
-        let is_list = message.as_ref().is_some_and(|message| message.list_id().is_some());
-        let facts = Facts { ask, identity: &identity, raw, message: message.as_ref(), probability };
-        let mut verdict = verdict::decide(ask, &identity, &own, is_list, reasons(&facts), &field);
-        verdict.author = author(&identity, message.as_ref());
+        let verdict = self.decide(ask, &identity, &own, &field, raw);
         if let Some(asked) = &identity.asked {
             self.note(asked, &verdict.action, &own);
         }
@@ -69,6 +62,18 @@ impl Filter {
         Ok(verdict)
     }
 
+    /// What the findings, the message's form and its words amount to. Parsing and counting words is work for the processor, a
+    /// millisecond or so for most mail.
+    fn decide(&self, ask: &Judge, identity: &Identity, own: &[Domain], field: &str, raw: &[u8]) -> Verdict {
+        let probability = self.classifier().probability(&tokens(raw));
+        let message = MessageParser::new().parse(raw);
+        let is_list = message.as_ref().is_some_and(|message| message.list_id().is_some());
+        let facts = Facts { ask, identity, raw, message: message.as_ref(), probability };
+        let mut verdict = verdict::decide(ask, identity, own, is_list, reasons(&facts), field);
+        verdict.author = author(identity, message.as_ref());
+        verdict
+    }
+
     /// The same without asking anybody: as from a server of which nothing is known.
     fn weigh(&self, raw: &[u8]) -> Verdict {
         let ask = Judge {
@@ -79,11 +84,7 @@ impl Filter {
             tls: true,
             notes: Vec::new(),
         };
-        let identity = Identity::unknown(None);
-        let probability = self.classifier().probability(&tokens(raw));
-        let message = MessageParser::new().parse(raw);
-        let facts = Facts { ask: &ask, identity: &identity, raw, message: message.as_ref(), probability };
-        verdict::decide(&ask, &identity, &[], false, reasons(&facts), "")
+        self.decide(&ask, &Identity::unknown(None), &[], "", raw)
     }
 
     /// The domains of this box.

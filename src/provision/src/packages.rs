@@ -71,6 +71,7 @@ fn last_lines(stream: impl std::io::Read) -> String {
 /// upgraded. A policy that is not this program's stays.
 pub fn clear_start_guard() -> Result<(), ProvisionError> {
     let path = std::path::Path::new(POLICY);
+    base::durable::clear_unfinished(path).map_err(|error| ProvisionError::file(path, error))?;
     match std::fs::read(path) {
         Ok(content) if content == POLICY_SAYS => std::fs::remove_file(path),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),

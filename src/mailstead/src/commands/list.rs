@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use wire::directory::{self, MailingList, Posting};
-use wire::{Client, mta};
+use wire::{Client, WireError, mta};
 
 /// Add, change and remove mailing lists, their members, and decide on posts that wait.
 ///
@@ -158,8 +158,16 @@ impl List {
                 tell(converge::follow(&paths, &config).await);
             }
             Command::Remove { address, json } => {
-                client.ask(&directory::RemoveList { address: address.clone() }).await?;
-                drop_posts(&client, &address.account()).await?;
+                let removed = client.ask(&directory::RemoveList { address: address.clone() }).await;
+                // Also where an earlier removal was cut off before this.
+                if removed.as_ref().err().is_none_or(WireError::is_not_found)
+                    && let Err(error) = drop_posts(&client, &address.account()).await
+                {
+                    eprintln!(
+                        "mailstead: posts that wait for a moderator are still there; give this command again: {error}"
+                    );
+                }
+                removed?;
                 done(json, "removed", &address.account().to_string(), "is removed")?;
                 tell(converge::follow(&paths, &config).await);
             }
@@ -302,7 +310,7 @@ async fn member(client: &Client, command: MemberCommand) -> anyhow::Result<()> {
 }
 
 /// Nobody can decide on them any more.
-async fn drop_posts(client: &Client, list: &Address) -> anyhow::Result<()> {
+async fn drop_posts(client: &Client, list: &Address) -> Result<(), WireError> {
     let posts = client.ask(&mta::HeldPosts {}).await?;
     for post in posts.into_iter().filter(|post| post.list == *list) {
         client.ask(&mta::DecidePost { id: post.id, approve: false }).await?;

@@ -81,7 +81,8 @@ async fn add(client: &Client, account: Address, hostname: &str, json: bool) -> a
     }
     say!("Scan this with an authenticator app, or type the key into it:");
     say!("");
-    say!("{}", QrCode::new(&uri).context("the QR code")?.render::<Dense1x2>().build());
+    let code = QrCode::new(&uri).context("the QR code")?.render::<Dense1x2>().build();
+    code.lines().for_each(|line| say!("{}", black_on_white(line)));
     say!("");
     say!("Account: {account}");
     say!("Key:     {} (it is not shown again)", in_groups(key.expose()));
@@ -124,6 +125,14 @@ fn uri(account: &Address, hostname: &str, key: &str) -> String {
     let account = account.to_string();
     let account = utf8_percent_encode(&account, NON_ALPHANUMERIC);
     format!("otpauth://totp/{hostname}:{account}?secret={key}&issuer={hostname}")
+}
+
+/// On a terminal, whatever its colours: not every app reads a code that is light on dark (ECMA-48 §8.3.117).
+fn black_on_white(line: &str) -> String {
+    match std::io::stdout().is_terminal() {
+        true => format!("\x1b[30;107m{line}\x1b[0m"),
+        false => line.to_owned(),
+    }
 }
 
 /// For the eye: apps leave blanks out.

@@ -101,3 +101,17 @@ def test_what_is_mended_is_seen_at_once_though_the_boxs_resolver_heard_otherwise
     mended = owner.run("status", "--mend", "dnssec", check=False)
     assert mended.ok, mended.text
     assert owner.run(*look).ok
+
+
+def test_a_publication_that_the_name_server_was_not_told_of_is_told_again(world, disposable):
+    """As when a reload is lost: the dns role asks the name server what it serves, long before a command has it start anew."""
+    owner = disposable
+    running = owner.box.run("systemctl show --property MainPID nsd").out
+    watch, soon = "mailstead-nsd-zones.path", "--on-active=1 --timer-property=AccuracySec=100ms"
+    owner.box.run(f"systemctl stop {watch} && systemd-run -q {soon} systemctl start {watch}")
+    owner.run("dns", "add", f"untold.{owner.domain}", "A", "45.90.9.10")
+    asked = world.laptop.run("dig", "+short", "+norec", f"@{owner.box.ipv4}", f"untold.{owner.domain}", "A")
+    assert asked.out.strip() == "45.90.9.10"
+    assert owner.box.run("systemctl show --property MainPID nsd").out == running
+    said = owner.box.run("journalctl", "-u", "mailstead-dns", "--since", "-1min").out
+    assert "it is told again" in said, said

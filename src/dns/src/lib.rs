@@ -51,6 +51,7 @@ pub async fn run(paths: Paths) -> Result<(), DnsError> {
     }
     let service = Arc::new(service::Dns::new(paths.clone(), config));
     tokio::spawn(Arc::clone(&service).pass_days());
+    tokio::spawn(Arc::clone(&service).see_served());
     tracing::info!("ready");
     wire::serve(&paths, service).await.map_err(|error| DnsError::file(&paths.run(), error))
 }

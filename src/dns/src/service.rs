@@ -1,6 +1,7 @@
 //! The dns door: one `match` over its requests.
 
 mod own;
+mod served;
 mod zones;
 
 use crate::dkim_files::{self, Rotator};
@@ -13,7 +14,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use wire::dns::{DkimStage, DmarcStage, Request, SetDmarc};
 use wire::{Answer, Client, Kind, Refusal, Serve, directory, filter};
 
@@ -28,13 +29,16 @@ pub struct Dns {
     client: Client,
     /// One publication at a time.
     publishing: Mutex<()>,
+    /// Something was published.
+    handed_over: Notify,
     throttle: std::sync::Mutex<dynamic::Throttle>,
 }
 
 impl Dns {
     pub fn new(paths: Paths, config: BoxConfig) -> Self {
         let client = Client::new(paths.clone());
-        Self { paths, config, client, publishing: Mutex::new(()), throttle: std::sync::Mutex::default() }
+        let (publishing, handed_over) = (Mutex::default(), Notify::new());
+        Self { paths, config, client, publishing, handed_over, throttle: std::sync::Mutex::default() }
     }
 
     /// What the records follow from, asked of those who know.

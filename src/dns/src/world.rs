@@ -5,10 +5,20 @@ use crate::publish::{Look, State};
 use crate::rollover::{Keyset, Kind, Parent};
 use crate::{DnsError, keys};
 use base::{BoxConfig, Domain, Endpoints, HostFacts};
-use lookup::{Names, compare};
+use lookup::{Names, NamesError, compare};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+
+/// What NSD has of a zone that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    AsPublished,
+    /// Another version, or none.
+    Behind,
+    /// NSD does not answer; it reads all when it starts.
+    Away,
+}
 
 pub struct World {
     names: Names,
@@ -24,6 +34,11 @@ impl World {
             None => host.bind.first().map(|address| SocketAddr::new(*address, endpoints.dns.port)),
         };
         Self { names: Names::new(endpoints.resolver), server }
+    }
+
+    #[cfg(test)]
+    pub fn with_server(server: SocketAddr) -> Self {
+        Self { names: Names::new(server), server: Some(server) }
     }
 
     pub fn names(&self) -> &Names {
@@ -44,8 +59,17 @@ impl World {
     }
 
     async fn served(&self, zone: &Domain) -> Option<u32> {
-        let answer = lookup::ask(self.server?, zone.as_str(), "SOA", false).await.ok()?;
-        answer.values.first()?.split_whitespace().nth(2)?.parse().ok()
+        lookup::serial(self.server?, zone.as_str()).await.ok()?
+    }
+
+    /// Whether NSD serves the version of a zone that was published.
+    pub async fn compare(&self, zone: &Domain, published: u32) -> Served {
+        let Some(server) = self.server else { return Served::Away };
+        match lookup::serial(server, zone.as_str()).await {
+            Ok(Some(serial)) if serial == published => Served::AsPublished,
+            Ok(_) | Err(NamesError::Failed(..)) => Served::Behind,
+            Err(_) => Served::Away,
+        }
     }
 
     /// What the parent's servers show. Those that do not answer are passed over, as long as most do.

@@ -108,6 +108,29 @@ async fn broken_resolver() -> std::net::SocketAddr {
     address
 }
 
+/// A name server that has one zone, in a version that can be set; 0 refuses.
+async fn server_with(serial: Arc<std::sync::atomic::AtomicU32>) -> std::net::SocketAddr {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut question = [0; 4096];
+        while let Ok((_, from)) = socket.recv_from(&mut question).await {
+            let serial = serial.load(std::sync::atomic::Ordering::SeqCst);
+            let name = question[12..].iter().position(|octet| *octet == 0).unwrap();
+            let mut reply = question[..12 + name + 5].to_vec();
+            let (flags, answers) = if serial == 0 { ([0x80, 5], 0) } else { ([0x84, 0], 1) };
+            reply[2..4].copy_from_slice(&flags);
+            reply[4..12].copy_from_slice(&[0, 1, 0, answers, 0, 0, 0, 0]);
+            if serial > 0 {
+                reply.extend([0xC0, 12, 0, 6, 0, 1, 0, 0, 0, 60, 0, 22, 0, 0]);
+                reply.extend([serial, 1, 1, 1, 1].map(u32::to_be_bytes).concat());
+            }
+            socket.send_to(&reply, from).await.unwrap();
+        }
+    });
+    address
+}
+
 fn domain() -> Domain {
     Domain::parse("example.org").unwrap()
 }
@@ -279,4 +302,28 @@ async fn where_the_dns_is_kept_elsewhere_the_owner_is_told_the_next_dkim_keys_on
     );
     assert_eq!(*world.signing.lock().unwrap(), 1);
     assert_eq!(dns.rotate_dkim(&domain()).await.unwrap_err().kind, Kind::Conflict);
+}
+
+#[tokio::test]
+async fn a_name_server_that_did_not_take_a_publication_is_told_again_and_one_that_is_away_is_not() {
+    use crate::world::{Served, World};
+    let (_dir, dns, _world) = running(DnsMode::Box).await;
+    dns.publish(false).await.unwrap();
+    let told = dns.paths.zones().join("published");
+    let zones = [domain()];
+    let published = publish::state(&dns.paths, &domain()).unwrap().serial;
+    let serial = Arc::new(std::sync::atomic::AtomicU32::default());
+    let server = World::with_server(server_with(Arc::clone(&serial)).await);
+    for (version, expected) in [(published, Served::AsPublished), (published - 1, Served::Behind), (0, Served::Behind)]
+    {
+        serial.store(version, std::sync::atomic::Ordering::SeqCst);
+        std::fs::remove_file(&told).unwrap();
+        assert_eq!(dns.tell_again_of(&zones, &server).await.unwrap(), expected, "{version}");
+        assert_eq!(told.exists(), expected == Served::Behind, "{version}");
+        std::fs::write(&told, "").unwrap();
+    }
+    std::fs::remove_file(&told).unwrap();
+    let nobody = World::with_server("127.0.0.1:9".parse().unwrap());
+    assert_eq!(dns.tell_again_of(&zones, &nobody).await.unwrap(), Served::Away);
+    assert!(!told.exists());
 }

@@ -24,6 +24,7 @@ impl Dns {
         let looks = self.looks(&facts).await?;
         let done = publish::publish(&self.paths, &facts, &looks, now, dry_run)?;
         if !dry_run {
+            self.handed_over.notify_one();
             self.tell_of_keys(&facts, &done).await?;
         }
         Ok(done)

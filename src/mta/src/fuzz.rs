@@ -2,6 +2,7 @@
 //! Built with the feature `fuzz` and for this room's own tests, which play everything in `tests/fuzz/corpus`. Nothing
 //! here decides anything; it only hands over.
 
+use crate::delivery::mailboxes::Mailboxes;
 use crate::house::{House, known};
 use crate::message::{self, binary};
 use crate::proto::dot::{self, DotReader, DotWriter, Taken};
@@ -94,6 +95,7 @@ impl Place {
                 srs::Srs::open(&paths.queue().join(".keys/srs")).ok()?,
                 list::Tokens::open(&paths.queue().join(".keys/lists")).ok()?,
             ),
+            mailboxes: Arc::new(Mailboxes::new(paths.clone(), Domain::parse("box.example.org").ok()?)),
             lists: list::Shelves::open(paths).ok()?,
             callout: callout::Callout::open(
                 paths.queue().join(".backup/known.json"),

@@ -1,6 +1,7 @@
 //! What every session shares.
 
 use crate::callout::Callout;
+use crate::delivery::mailboxes::Mailboxes;
 use crate::history::History;
 use crate::limits;
 use crate::list::Shelves;
@@ -30,6 +31,7 @@ pub struct House {
     /// The owner's domain: whose postmaster a bare `<postmaster>` is, and who reports come from.
     pub home: Domain,
     pub neighbours: Neighbours,
+    pub mailboxes: Arc<Mailboxes>,
     pub queue: Arc<Queue>,
     pub history: History,
     pub lists: Shelves,

@@ -113,6 +113,7 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
     let home = config.email.domain().clone();
     let house = Arc::new(house::House {
         paths: paths.clone(),
+        mailboxes: Arc::new(delivery::mailboxes::Mailboxes::new(paths.clone(), config.hostname.clone())),
         hostname: config.hostname.clone(),
         site: endpoints.site(&config.hostname),
         home: home.clone(),
@@ -147,7 +148,7 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
         remote: Arc::clone(&remote),
         neighbours: house.neighbours.clone(),
         memory: memory::Memory::of(limits::DELIVERY_MEMORY),
-        paths: paths.clone(),
+        mailboxes: Arc::clone(&house.mailboxes),
         hostname: config.hostname,
         home,
         schedule,

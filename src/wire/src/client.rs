@@ -1,8 +1,11 @@
-//! The asking side: one connection per request, with a limit on how long an answer may take.
+//! The asking side, with a limit on how long an answer may take. Connections are used again ([`crate::kept`]).
 
+use crate::kept::{Kept, Stream};
 use crate::{Ask, Refusal, frame};
 use base::Paths;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::BufReader;
 use tokio::net::UnixStream;
 
 /// Longest wait for an answer. The slowest request in use is the filter's look at a message, whose DNS queries have
@@ -42,15 +45,16 @@ impl WireError {
     }
 }
 
-/// Asks other roles. Cheap to clone.
+/// Asks other roles. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     paths: Paths,
+    kept: Arc<Kept>,
 }
 
 impl Client {
     pub fn new(paths: Paths) -> Self {
-        Self { paths }
+        Self { paths, kept: Arc::default() }
     }
 
     /// Asks and waits for the answer.
@@ -78,8 +82,7 @@ impl Client {
         let away = |why: &dyn std::fmt::Display| WireError::away(A::DOOR, why);
         let head = serde_json::to_vec(&std::collections::BTreeMap::from([(A::NAME, request)]))
             .map_err(|error| Refusal::internal(&error))?;
-        let socket = self.paths.socket(A::DOOR, A::DOOR.name());
-        let mut stream = UnixStream::connect(&socket).await.map_err(|error| away(&error))?;
+        let mut stream = self.connection(A::DOOR).await.map_err(|error| away(&error))?;
         // A refusal may be written before the whole body is read, so a failed write is not yet the end.
         let written = frame::write(&mut stream, &head, body).await;
         let (head, body) = match frame::read(&mut stream).await {
@@ -87,7 +90,17 @@ impl Client {
             Ok(None) => return Err(away(&written.err().map_or("it closed the connection".into(), |e| e.to_string()))),
             Err(error) => return Err(away(&error)),
         };
+        if written.is_ok() {
+            self.kept.keep(A::DOOR, stream);
+        }
         let reply: Result<A::Reply, Refusal> = serde_json::from_slice(&head).map_err(|error| away(&error))?;
         Ok((reply?, body))
+    }
+
+    async fn connection(&self, door: base::Role) -> std::io::Result<Stream> {
+        if let Some(stream) = self.kept.take(door) {
+            return Ok(stream);
+        }
+        UnixStream::connect(self.paths.socket(door, door.name())).await.map(BufReader::new)
     }
 }

@@ -1,5 +1,6 @@
 //! The framing: two big-endian lengths, then a JSON head and a raw body (a message, or nothing).
 
+use bytes::Buf;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -40,11 +41,8 @@ pub async fn write(stream: &mut (impl AsyncWriteExt + Unpin), head: &[u8], body:
     let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "a frame is longer than its bound");
     let head_length = u32::try_from(head.len()).ok().filter(|length| *length <= MAX_HEAD).ok_or_else(too_long)?;
     let body_length = u32::try_from(body.len()).ok().filter(|length| *length <= MAX_BODY).ok_or_else(too_long)?;
-    let mut start = Vec::with_capacity(8 + head.len());
-    start.extend_from_slice(&head_length.to_be_bytes());
-    start.extend_from_slice(&body_length.to_be_bytes());
-    start.extend_from_slice(head);
-    stream.write_all(&start).await?;
-    stream.write_all(body).await?;
+    let lengths = [head_length.to_be_bytes(), body_length.to_be_bytes()].concat();
+    // All of it in one call where there is room.
+    stream.write_all_buf(&mut Buf::chain(Buf::chain(lengths.as_slice(), head), body)).await?;
     stream.flush().await
 }

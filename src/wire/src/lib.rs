@@ -7,6 +7,7 @@
 pub mod client;
 pub mod doors;
 pub mod frame;
+mod kept;
 pub mod server;
 pub mod status;
 #[macro_use]

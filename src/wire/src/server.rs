@@ -8,13 +8,16 @@ use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-/// Requests in work at once at one door. The MTA alone may have some two hundred sessions open.
+/// Connections at once at one door. The MTA alone may have some two hundred sessions open.
 const MAX_AT_ONCE: usize = 512;
 /// Longest time for a peer to send its request.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+/// How long a connection may wait for its next request; those who ask give theirs up sooner.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
 
 /// A door's request enum, made by [`crate::door!`].
 pub trait Request: DeserializeOwned + Send + 'static {
@@ -132,21 +135,34 @@ pub async fn serve<S: Serve>(paths: &Paths, service: Arc<S>) -> std::io::Result<
     }
 }
 
-async fn converse<S: Serve>(mut stream: UnixStream, service: &S, peers: &Peers) -> std::io::Result<()> {
+/// Answers one request after the other, until the peer has no more.
+async fn converse<S: Serve>(stream: UnixStream, service: &S, peers: &Peers) -> std::io::Result<()> {
     let uid = stream.peer_cred()?.uid();
-    let read = tokio::time::timeout(REQUEST_WITHIN, frame::read(&mut stream)).await;
-    let Some((head, body)) = read.map_err(|_| std::io::ErrorKind::TimedOut)?? else { return Ok(()) };
-    let answer = match judge::<S::Request>(peers, uid, &head) {
-        Ok((peer, request)) => {
-            let name = request.name();
-            service.answer(peer, request, body).await.inspect_err(|refusal| {
-                tracing::debug!("{} refused {name} to {peer}: {refusal}", S::Request::DOOR);
-            })
-        }
-        Err(refusal) => Err(refusal),
-    };
-    let answer = answer.unwrap_or_else(|refusal| Answer::refusal(&refusal));
-    frame::write(&mut stream, &answer.head, &answer.body).await
+    let mut stream = BufReader::new(stream);
+    while has_more(&mut stream).await? {
+        let read = tokio::time::timeout(REQUEST_WITHIN, frame::read(&mut stream)).await;
+        let Some((head, body)) = read.map_err(|_| std::io::ErrorKind::TimedOut)?? else { return Ok(()) };
+        let answer = match judge::<S::Request>(peers, uid, &head) {
+            Ok((peer, request)) => {
+                let name = request.name();
+                service.answer(peer, request, body).await.inspect_err(|refusal| {
+                    tracing::debug!("{} refused {name} to {peer}: {refusal}", S::Request::DOOR);
+                })
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let answer = answer.unwrap_or_else(|refusal| Answer::refusal(&refusal));
+        frame::write(&mut stream, &answer.head, &answer.body).await?;
+    }
+    Ok(())
+}
+
+/// Waits for the first octets of a request; `false` when the peer has closed, or says nothing for too long.
+async fn has_more(stream: &mut BufReader<UnixStream>) -> std::io::Result<bool> {
+    match tokio::time::timeout(IDLE, stream.fill_buf()).await {
+        Ok(buffered) => Ok(!buffered?.is_empty()),
+        Err(_) => Ok(false),
+    }
 }
 
 fn judge<R: Request>(peers: &Peers, uid: u32, head: &[u8]) -> Result<(Role, R), Refusal> {
@@ -201,6 +217,37 @@ mod tests {
         assert_eq!(client.ask(&directory::Domains {}).await.unwrap().len(), 1);
         let refused = client.ask(&directory::Accounts {}).await.unwrap_err();
         assert_eq!(refused.to_string(), "Accounts");
+    }
+
+    /// A door that says who answers, and ends after so many connections.
+    async fn answered_by(paths: &Paths, connections: usize) -> tokio::task::JoinHandle<()> {
+        let listener = bind(paths, Role::Directory, "directory").unwrap();
+        let peers = Peers::of(paths);
+        tokio::spawn(async move {
+            for _ in 0..connections {
+                let (stream, _) = listener.accept().await.unwrap();
+                converse(stream, &OneDomain, &peers).await.unwrap();
+            }
+        })
+    }
+
+    #[tokio::test]
+    async fn one_connection_serves_many_questions_and_a_neighbour_that_started_anew_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        let client = Client::new(paths.clone());
+        let door = answered_by(&paths, 1).await;
+        for _ in 0..100 {
+            client.ask(&directory::Domains {}).await.unwrap();
+            client.ask(&directory::Accounts {}).await.unwrap_err();
+        }
+        // Two at once are two connections, of which this door takes but one.
+        let both = async { tokio::join!(client.ask(&directory::Domains {}), client.ask(&directory::Domains {})) };
+        assert!(tokio::time::timeout(Duration::from_millis(200), both).await.is_err());
+        door.abort();
+        let _ = door.await;
+        let _anew = answered_by(&paths, 1).await;
+        assert_eq!(client.ask(&directory::Domains {}).await.unwrap().len(), 1);
     }
 
     #[test]

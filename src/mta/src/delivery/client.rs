@@ -200,13 +200,31 @@ impl Conversation {
         self.unclean = true;
         let (mail, replies) = self.envelope(it).await?;
         if !mail.is_success() {
+            if self.says_data_at_once() {
+                self.not_after_all().await?;
+            }
             return Ok(vec![Outcome::of(&mail, &self.server); it.recipients.len()]);
         }
         let mut outcomes: Vec<_> = replies.iter().map(|reply| Outcome::of(reply, &self.server)).collect();
         if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
-            self.transfer(it, &mut outcomes).await?;
+            let go = if self.says_data_at_once() { self.reply(self.patience).await } else { self.ask("DATA").await };
+            self.transfer(it, not_closing(go?)?, &mut outcomes).await?;
+        } else if self.says_data_at_once() {
+            self.not_after_all().await?;
         }
         Ok(outcomes)
+    }
+
+    /// Whether DATA goes out with the recipients (RFC 2920 §3.1). The box's own mailbox answers it with 354 only where it took
+    /// one; other servers are asked when that is known.
+    fn says_data_at_once(&self) -> bool {
+        self.protocol == Protocol::Lmtp && self.offer.pipelining
+    }
+
+    /// The answer to a DATA for which there is nobody: a refusal, or the conversation is out of step.
+    async fn not_after_all(&mut self) -> Result<(), ClientError> {
+        let reply = self.reply(self.patience).await?;
+        if reply.code == 354 { Err(ClientError::Garbled) } else { Ok(()) }
     }
 
     /// MAIL and RCPT. A 421 ends the conversation (RFC 5321 §3.8), so it is no recipient's answer.
@@ -216,6 +234,9 @@ impl Conversation {
         self.say(&offer.mail_command(it));
         if offer.pipelining {
             commands.clone().for_each(|command| self.say(&command));
+        }
+        if self.says_data_at_once() {
+            self.say("DATA");
         }
         self.flush().await?;
         let mail = not_closing(self.reply(self.patience).await?)?;
@@ -231,10 +252,9 @@ impl Conversation {
         Ok((mail, replies))
     }
 
-    /// DATA and the message, for the recipients that were taken; replaces their outcomes by the final ones.
-    async fn transfer(&mut self, it: &Transaction<'_>, outcomes: &mut [Outcome]) -> Result<(), ClientError> {
+    /// The message, for the recipients that were taken, after DATA was answered; replaces their outcomes by the final ones.
+    async fn transfer(&mut self, it: &Transaction<'_>, go: Reply, outcomes: &mut [Outcome]) -> Result<(), ClientError> {
         let taken = outcomes.iter_mut().filter(|outcome| matches!(outcome, Outcome::Delivered(_)));
-        let go = not_closing(self.ask("DATA").await?)?;
         if go.code != 354 {
             let refused = match Outcome::of(&go, &self.server) {
                 // A success where 354 belongs makes no sense and proves no delivery.

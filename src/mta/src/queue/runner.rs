@@ -7,9 +7,10 @@ use super::schedule::Schedule;
 use super::settle::{self, Settled};
 use super::{Outgoing, Queue, new_id};
 use crate::delivery::client::{To, Transaction};
+use crate::delivery::mailboxes::Mailboxes;
 use crate::delivery::names::Names;
 use crate::delivery::remote::Remote;
-use crate::delivery::{Outcome, Trouble, mailboxes};
+use crate::delivery::{Outcome, Trouble};
 use crate::dsn::{self, About, Kind, Reporter};
 use crate::history::{self, History};
 use crate::limits;
@@ -18,7 +19,7 @@ use crate::memory::Memory;
 use crate::message::Message;
 use crate::neighbours::Neighbours;
 use crate::session::OWN_VERDICT;
-use base::{Address, Domain, Paths};
+use base::{Address, Domain};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::mta::{Step, Way, What};
@@ -35,7 +36,7 @@ pub struct Runner<N> {
     pub remote: Arc<Remote<N>>,
     pub neighbours: Neighbours,
     pub memory: Memory,
-    pub paths: Paths,
+    pub mailboxes: Arc<Mailboxes>,
     pub hostname: Domain,
     pub home: Domain,
     pub schedule: Schedule,
@@ -123,7 +124,7 @@ impl<N: Names> Runner<N> {
             wish: &entry.wish,
         };
         match destination {
-            Destination::Mailboxes => mailboxes::deliver(&self.paths, &self.hostname, &it).await,
+            Destination::Mailboxes => self.mailboxes.deliver(&it).await,
             Destination::Elsewhere(domain) => self.remote.deliver(domain, &it).await,
         }
     }

@@ -3,8 +3,8 @@
 use super::envelope::{Addressee, Envelope};
 use super::told;
 use super::{Session, not_now, replies, too_large};
+use crate::delivery::Outcome;
 use crate::delivery::client::{To, Transaction};
-use crate::delivery::{Outcome, mailboxes};
 use crate::forward::{self, Origin, Passage};
 use crate::limits;
 use crate::message::trace::{self, From, Hop};
@@ -166,7 +166,7 @@ impl Session {
             needs: self.needs(&envelope, &message),
             wish: &envelope.wish,
         };
-        let outcomes = mailboxes::deliver(&self.house.paths, &self.house.hostname, &it).await;
+        let outcomes = self.house.mailboxes.deliver(&it).await;
         for (address, outcome) in &outcomes {
             tracing::info!("{id}: from {} to <{address}>: {}", shown(&envelope.sender), outcome.words());
             if matches!(outcome, Outcome::Delivered(_)) {

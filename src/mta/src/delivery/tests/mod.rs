@@ -2,6 +2,7 @@
 
 mod dane;
 mod judge;
+mod mailboxes;
 mod peer;
 mod relay;
 mod reuse;

@@ -135,8 +135,9 @@ impl Account {
         // Renamed first, so that a removal that is cut short does not come back as a folder with half of its mail.
         let doomed =
             inner.maildir.join(format!("{}{}-{}", reconcile::DOOMED, folder.validity.0, base::time::now_unix()));
-        let entries = inner.entries(folder.id)?;
+        let mut entries = inner.entries(folder.id)?;
         durable::rename(&path, &doomed).map_err(at(&path))?;
+        kept::set_apart(&inner, &doomed, &mut entries)?;
         inner.forget_folder(&folder, &entries)?;
         kept::keep_folder(&mut inner, &doomed, name)?;
         self.announce(&inner);
@@ -286,7 +287,10 @@ impl Inner {
         let id = folder.id;
         self.commit(Commit::Synced, |transaction| {
             for entry in entries {
-                kept::record(transaction, &folder.name, entry)?;
+                // The one that is kept already stays what it is.
+                if !kept::is_kept(transaction, &entry.base)? {
+                    kept::record(transaction, &folder.name, entry)?;
+                }
             }
             for table in ["messages", "expunged", "annotations", "acl"] {
                 transaction.execute(&format!("DELETE FROM {table} WHERE folder = ?1"), [id.0])?;

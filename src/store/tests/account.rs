@@ -322,6 +322,35 @@ fn removed_mail_can_be_brought_back_for_a_while() {
     check(&account);
 }
 
+/// The owner took a removed message's file out of a backup, and later the folder goes: both copies stay what they are.
+#[test]
+fn a_copy_put_back_by_hand_and_removed_again_changes_nothing_about_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::open(dir.path()).unwrap();
+    let folder = account.create_folder(&name("Work")).unwrap();
+    let uid = deliver(&account, "Work", "twice");
+    let mark = update(FlagChange::Add, Flags::DELETED | Flags::FLAGGED, &["Blue"]);
+    account.update_flags(folder.id, &[uid], &mark).unwrap();
+    account.expunge(folder.id, None).unwrap();
+
+    let kept = fs::read_dir(dir.path().join("removed")).unwrap().next().unwrap().unwrap();
+    let base = kept.file_name().into_string().unwrap();
+    fs::copy(kept.path(), dir.path().join("Maildir/.Work/cur").join(format!("{base}:2,S"))).unwrap();
+    account.look_for_others(folder.id).unwrap();
+    let [restored] = rows(&account, folder.id).try_into().unwrap();
+    account.update_flags(folder.id, &[restored.uid], &update(FlagChange::Add, Flags::NONE, &["Red"])).unwrap();
+    account.delete_folder(&name("Work")).unwrap();
+
+    let back = account.bring_back(&Which::default()).unwrap();
+    assert_eq!(back.into_iter().collect::<Vec<_>>(), [(name("Work"), 2)]);
+    let id = account.folder(&name("Work")).unwrap().unwrap().id;
+    let mut found: Vec<_> = rows(&account, id).into_iter().map(|row| (row.flags, row.keywords)).collect();
+    found.sort_by_key(|(flags, _)| *flags == Flags::FLAGGED);
+    assert!(found[0].0 == Flags::SEEN && found[0].1.contains("Red"), "{found:?}");
+    assert!(found[1].0 == Flags::FLAGGED && found[1].1.contains("Blue"), "{found:?}");
+    check(&account);
+}
+
 #[test]
 fn fsck_names_what_is_wrong_and_mends_it() {
     let dir = tempfile::tempdir().unwrap();

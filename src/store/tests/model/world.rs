@@ -276,6 +276,7 @@ impl World {
         let changed = self.account().update_flags(self.id(folder), &asked, &update).unwrap();
         let told: BTreeMap<u32, (u8, Words)> =
             changed.rows.iter().map(shown).map(|(uid, flags, words)| (uid, (flags, words))).collect();
+        let untouched: BTreeSet<u32> = uids.iter().copied().filter(|uid| self.is_as_given(folder, *uid)).collect();
         let mailbox = self.folders.get_mut(folder).unwrap();
         for uid in uids {
             let message = mailbox.messages.get_mut(&uid).unwrap();
@@ -290,7 +291,7 @@ impl World {
             match mailbox.pending.remove(&uid) {
                 None => assert_eq!(*now, apply(message.flags)),
                 // The store had noticed what the other program did, or it had no reason to look at the file and will.
-                Some(other) if *now == apply(other) => {}
+                Some(other) if *now == apply(other) && (*now == other || !untouched.contains(&uid)) => {}
                 Some(other) => {
                     assert_eq!((*now, apply(message.flags)), (message.flags, message.flags));
                     mailbox.pending.insert(uid, other);
@@ -443,6 +444,18 @@ impl World {
         let mut files = fs::read_dir(self.cur(folder)).unwrap().map(|entry| entry.unwrap().path());
         let file = files.find(|file| fs::read(file).unwrap() == wanted.bytes)?;
         (twins == 1).then_some((**uid, file))
+    }
+
+    /// Whether a message's file has the flags that another program gave it.
+    fn is_as_given(&self, folder: &str, uid: u32) -> bool {
+        let mailbox = &self.folders[folder];
+        let Some(given) = mailbox.pending.get(&uid) else { return false };
+        let mut files = fs::read_dir(self.cur(folder)).unwrap().map(|entry| entry.unwrap().path());
+        files.any(|file| {
+            let name = file.to_str().unwrap();
+            let letters = name.rsplit_once(":2,").map_or("", |(_, letters)| letters);
+            flags_in(letters) == *given && fs::read(&file).unwrap() == mailbox.messages[&uid].bytes
+        })
     }
 
     /// Before another program changes a directory: file systems stamp them with the kernel's tick.
@@ -702,10 +715,12 @@ impl World {
 }
 
 /// The letters of flags, in the order of a file's name.
+const LETTERS: [(u8, char); 5] = [(16, 'D'), (4, 'F'), (2, 'R'), (1, 'S'), (8, 'T')];
+
 fn letters(flags: u8) -> String {
-    [(16, 'D'), (4, 'F'), (2, 'R'), (1, 'S'), (8, 'T')]
-        .into_iter()
-        .filter(|(bit, _)| flags & bit != 0)
-        .map(|(_, letter)| letter)
-        .collect()
+    LETTERS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, letter)| letter).collect()
+}
+
+fn flags_in(letters: &str) -> u8 {
+    LETTERS.iter().filter(|(_, letter)| letters.contains(*letter)).map(|(bit, _)| bit).sum()
 }

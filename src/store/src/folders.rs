@@ -287,10 +287,7 @@ impl Inner {
         let id = folder.id;
         self.commit(Commit::Synced, |transaction| {
             for entry in entries {
-                // The one that is kept already stays what it is.
-                if !kept::is_kept(transaction, &entry.base)? {
-                    kept::record(transaction, &folder.name, entry)?;
-                }
+                kept::record(transaction, &folder.name, entry)?;
             }
             for table in ["messages", "expunged", "annotations", "acl"] {
                 transaction.execute(&format!("DELETE FROM {table} WHERE folder = ?1"), [id.0])?;

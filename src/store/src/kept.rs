@@ -10,7 +10,7 @@ use crate::name::FolderName;
 use crate::types::{MessageId, ModSeq, Row, Uid};
 use crate::{limits, maildir, mime, parsed, reconcile, strayed};
 use base::durable;
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{OptionalExtension, Transaction};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Read;
@@ -161,11 +161,13 @@ pub(crate) fn keep_file(removed: &Path, path: &Path, base: &str) -> Result<Optio
     }
 }
 
-/// Gives those messages of a folder new names whose names are kept already: copies put back by hand. Their files lie in
-/// `cur` of `dir`; one that is not there has been renamed by another, and is named when it is kept.
+/// Gives those messages of a folder new names whose names are kept already: copies put back by hand, whose records would
+/// take the place of the first ones'. Their files lie in `cur` of `dir`; one that is not there has been renamed by another,
+/// and is named when it is kept.
 pub(crate) fn set_apart(inner: &Inner, dir: &Path, entries: &mut [Entry]) -> Result<(), StoreError> {
+    let removed = directory(inner);
     for entry in entries {
-        if is_kept(&inner.conn, &entry.base)? {
+        if removed.join(&entry.base).exists() {
             let base = maildir::new_base(u64::from(entry.row.size));
             let named = |base: &str| dir.join("cur").join(maildir::file_name(base, entry.row.flags));
             match maildir::rename(&named(&entry.base), &named(&base)) {
@@ -176,12 +178,6 @@ pub(crate) fn set_apart(inner: &Inner, dir: &Path, entries: &mut [Entry]) -> Res
         }
     }
     Ok(())
-}
-
-/// Whether a message of that name is kept.
-pub(crate) fn is_kept(conn: &Connection, base: &str) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM kept WHERE base = ?1)";
-    Ok(conn.prepare_cached(sql)?.query_row([base], |row| row.get(0))?)
 }
 
 /// Remembers where a removed message was.
@@ -234,8 +230,9 @@ pub(crate) fn keep_folder(inner: &mut Inner, path: &Path, name: &FolderName) -> 
         found.into_iter().filter_map(|(base, flags)| as_found(&dir, base, name, flags).ok()).collect();
     inner.commit(Commit::Synced, |transaction| {
         // What the index remembered of them (keywords) is more than the files tell.
+        let known = "SELECT EXISTS (SELECT 1 FROM kept WHERE base = ?1)";
         for removed in all {
-            if !is_kept(transaction, &removed.base)? {
+            if !transaction.prepare_cached(known)?.query_row([&removed.base], |row| row.get(0))? {
                 put(transaction, &removed)?;
             }
         }

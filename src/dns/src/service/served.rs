@@ -10,6 +10,7 @@ use crate::{DnsError, publish};
 use base::{DnsMode, Domain};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// A reload takes some tenths of a second.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -19,18 +20,22 @@ const LAST_LOOK: Duration = Duration::from_secs(300);
 impl Dns {
     /// Looks at the start and after each publication, until the process ends.
     pub async fn see_served(self: Arc<Self>) {
+        let mut wait = FIRST_LOOK;
         loop {
-            let mut wait = FIRST_LOOK;
-            loop {
-                tokio::time::sleep(wait).await;
-                match self.tell_again().await {
-                    Ok(Served::AsPublished) => break,
-                    Ok(Served::Behind | Served::Away) => {}
-                    Err(error) => tracing::warn!("whether the zones are served is not known: {error}"),
-                }
-                wait = (wait * 2).min(LAST_LOOK);
+            // A publication meanwhile has a reload of its own under way.
+            if timeout(wait, self.handed_over.notified()).await.is_ok() {
+                wait = FIRST_LOOK;
+                continue;
             }
-            self.handed_over.notified().await;
+            let found = self.tell_again().await;
+            let found = found.inspect_err(|error| tracing::warn!("whether the zones are served is not known: {error}"));
+            wait = match found {
+                Ok(Served::AsPublished) => {
+                    self.handed_over.notified().await;
+                    FIRST_LOOK
+                }
+                Ok(Served::Behind | Served::Away) | Err(_) => (wait * 2).min(LAST_LOOK),
+            };
         }
     }
 
@@ -48,6 +53,9 @@ impl Dns {
     pub(super) async fn tell_again_of(&self, zones: &[Domain], world: &World) -> Result<Served, DnsError> {
         for zone in zones {
             let serial = publish::state(&self.paths, zone)?.serial;
+            if serial == 0 {
+                continue; // a domain that is new, and not published yet
+            }
             match world.compare(zone, serial).await {
                 Served::AsPublished => {}
                 Served::Away => return Ok(Served::Away),

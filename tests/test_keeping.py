@@ -109,7 +109,8 @@ def test_fsck_names_what_is_wrong_and_mends_it(box, someone):
     assert box.json("fsck", someone) == [{"account": someone, "findings": []}]
     local, domain = someone.split("@")
     (maildir,) = box.folder.glob(f"**/mail/{domain}/{local}/Maildir")
-    sorted((maildir / "cur").iterdir())[0].unlink()
+    (first,) = [file for file in (maildir / "cur").iterdir() if "Subject: first" in file.read_text()]
+    first.unlink()
     (maildir / "cur/1.by.hand:2,S").write_text("Subject: by hand\n\nx\n")
     (checked,) = json.loads(box.run("fsck", "--check", someone, "--json", check=False).stdout)
     assert len(checked["findings"]) == 2 and not any(finding["mended"] for finding in checked["findings"])

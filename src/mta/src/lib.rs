@@ -137,6 +137,7 @@ pub async fn run_tuned<N: Names>(paths: Paths, names: N, schedule: Schedule, tun
         round_trips: round_trips::RoundTrips::default(),
     });
     tokio::spawn(Arc::clone(&house).forget_old());
+    tokio::spawn(Arc::clone(&house.mailboxes).end_old());
     list::resume(&house);
     open_ports(&paths, &endpoints, &house)?;
     let remote = remote(&paths, &config, &endpoints, names, &house, (schedule.first, house.tuning.clock.clone()));

@@ -1,5 +1,7 @@
-//! Connections to doors between two questions. A burst of mail asks a neighbour thousands of times; making a connection
-//! for each costs as much as most answers.
+//! Connections to doors between two questions. A burst of mail asks a neighbour thousands of times; a connection for each
+//! would wake two threads more at the other side before the question is read.
+//!
+//! What waits is given up when the next question to that door comes too late; until then it is a few closed sockets.
 
 use base::Role;
 use nix::sys::socket::{MsgFlags, recv};
@@ -16,7 +18,7 @@ const USED_WITHIN: Duration = Duration::from_secs(20);
 /// Connections that wait, for each door.
 const KEPT: usize = 16;
 
-/// What is read of an answer at once: most fit.
+/// A connection, with what was read of it ahead: most answers come in one piece.
 pub type Stream = BufReader<UnixStream>;
 
 /// The connections that wait, with since when.

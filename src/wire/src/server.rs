@@ -135,15 +135,28 @@ pub async fn serve<S: Serve>(paths: &Paths, service: Arc<S>) -> std::io::Result<
     }
 }
 
-/// Answers one request after the other, until the peer has no more.
-async fn converse<S: Serve>(stream: UnixStream, service: &S, peers: &Peers) -> std::io::Result<()> {
+async fn converse<S: Serve>(mut stream: UnixStream, service: &S, peers: &Peers) -> std::io::Result<()> {
     let uid = stream.peer_cred()?.uid();
+    match peers.role(uid) {
+        Some(peer) => answer_all(stream, service, peer).await,
+        None => turn_away(&mut stream, uid).await,
+    }
+}
+
+/// Who is no part of the box is not waited for: strangers on this machine must not hold the places of its parts.
+async fn turn_away(stream: &mut UnixStream, uid: u32) -> std::io::Result<()> {
+    let refusal = Refusal::new(Kind::Forbidden, format!("user {uid} is not a part of this box"));
+    frame::write(stream, &Answer::refusal(&refusal).head, &[]).await
+}
+
+/// Answers one request after the other, until the peer has no more.
+async fn answer_all<S: Serve>(stream: UnixStream, service: &S, peer: Role) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     while has_more(&mut stream).await? {
         let read = tokio::time::timeout(REQUEST_WITHIN, frame::read(&mut stream)).await;
         let Some((head, body)) = read.map_err(|_| std::io::ErrorKind::TimedOut)?? else { return Ok(()) };
-        let answer = match judge::<S::Request>(peers, uid, &head) {
-            Ok((peer, request)) => {
+        let answer = match judge::<S::Request>(peer, &head) {
+            Ok(request) => {
                 let name = request.name();
                 service.answer(peer, request, body).await.inspect_err(|refusal| {
                     tracing::debug!("{} refused {name} to {peer}: {refusal}", S::Request::DOOR);
@@ -165,14 +178,11 @@ async fn has_more(stream: &mut BufReader<UnixStream>) -> std::io::Result<bool> {
     }
 }
 
-fn judge<R: Request>(peers: &Peers, uid: u32, head: &[u8]) -> Result<(Role, R), Refusal> {
-    let peer = peers
-        .role(uid)
-        .ok_or_else(|| Refusal::new(Kind::Forbidden, format!("user {uid} is not a part of this box")))?;
+fn judge<R: Request>(peer: Role, head: &[u8]) -> Result<R, Refusal> {
     let request: R = serde_json::from_slice(head)
         .map_err(|error| Refusal::new(Kind::Invalid, format!("the request is not understood: {error}")))?;
     if peer == Role::Owner || request.from().contains(&peer) {
-        return Ok((peer, request));
+        return Ok(request);
     }
     tracing::warn!("{peer} asked {} for {}, which it may not", R::DOOR, request.name());
     Err(Refusal::new(Kind::Forbidden, format!("{peer} may not ask {} for {}", R::DOOR, request.name())))
@@ -254,8 +264,19 @@ mod tests {
     fn a_role_that_the_table_does_not_name_is_not_heard() {
         let peers = Peers { by_uid: HashMap::from([(900, Role::Web), (901, Role::Mta)]), same_user: None };
         let head = br#"{"Aliases":{}}"#;
-        assert_eq!(judge::<directory::Request>(&peers, 900, head).unwrap_err().kind, Kind::Forbidden);
-        assert_eq!(judge::<directory::Request>(&peers, 77, head).unwrap_err().kind, Kind::Forbidden);
-        assert!(judge::<directory::Request>(&peers, 0, head).is_ok());
+        let judged = |uid| judge::<directory::Request>(peers.role(uid).unwrap(), head);
+        assert_eq!(judged(900).unwrap_err().kind, Kind::Forbidden);
+        assert!(judged(0).is_ok());
+        assert_eq!(peers.role(77), None);
+    }
+
+    #[tokio::test]
+    async fn who_is_no_part_of_the_box_is_told_so_though_the_question_was_under_way() {
+        let (mut server, mut stranger) = UnixStream::pair().unwrap();
+        frame::write(&mut stranger, br#"{"Domains":{}}"#, &[]).await.unwrap();
+        turn_away(&mut server, 77).await.unwrap();
+        drop(server);
+        let (head, _) = frame::read(&mut stranger).await.unwrap().unwrap();
+        assert!(String::from_utf8(head).unwrap().contains("user 77 is not a part of this box"));
     }
 }

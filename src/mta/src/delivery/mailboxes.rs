@@ -6,7 +6,7 @@ use super::{Outcome, Trouble, all};
 use crate::channel::Channel;
 use crate::limits;
 use base::{Address, Domain, Paths, Role};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::net::UnixStream;
 
@@ -60,14 +60,25 @@ impl Mailboxes {
         self.done(opened, result)
     }
 
+    /// Gives up conversations that have waited too long, until the process ends.
+    pub async fn end_old(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(limits::CONNECTION_IDLE).await;
+            self.waiting().retain(|(since, _)| since.elapsed() < limits::CONNECTION_IDLE);
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<(Instant, Conversation)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> Option<Conversation> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(since, _)| since.elapsed() < limits::CONNECTION_IDLE);
-        idle.pop().map(|(_, conversation)| conversation)
+        let newest = self.waiting().pop();
+        newest.filter(|(since, _)| since.elapsed() < limits::CONNECTION_IDLE).map(|(_, conversation)| conversation)
     }
 
     fn done<T>(&self, it: Conversation, result: Result<T, ClientError>) -> Result<T, ClientError> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.waiting();
         if it.is_alive() && idle.len() < limits::IDLE_CONNECTIONS {
             idle.push((Instant::now(), it));
         }

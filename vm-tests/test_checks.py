@@ -7,6 +7,7 @@ import pytest
 
 from small_internet import product, proofs
 from small_internet.every_proof import ALL, NOT_PROVED
+from small_internet.shell import WorldError, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,24 @@ def test_a_check_that_is_in_order_or_that_the_box_cannot_mend_says_so(place):
     assert "There is nothing to mend" in whole.out
     beyond = place.owner.run("status", "--mend", "ptr-ipv4", check=False)
     assert beyond.code == 1 and "the box cannot mend that by itself" in beyond.err, beyond
+
+
+def test_a_ds_that_was_just_entered_counts_whatever_the_resolver_heard_before(place):
+    place.be_unsigned(True)
+    # From now on the resolver has the zone's SOA, as unsigned, for an hour.
+    assert place.look("dnssec")["dnssec"]["state"] == "warning"
+    place.owner.enter_ds(place.ds)
+
+    def seen():
+        found = place.look("ds", "dnssec")
+        if any(check["state"] != "ok" for check in found.values()):
+            raise WorldError(str(found))
+        return True
+
+    try:
+        wait_for(seen, 60, "both checks to see what the registrar entered", interval=1)
+    finally:
+        place.be_unsigned(False)
 
 
 def test_a_run_by_the_timers_unit_is_kept_and_what_changed_is_noted(place):

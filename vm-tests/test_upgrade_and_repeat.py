@@ -77,7 +77,8 @@ def run_until(owner, done, delay=0.3):
     box.run("systemd-run", "-q", "--unit=killed-run", *environment, "bash", "/root/go")
 
     def finished():
-        return box.run("systemctl", "is-active", "killed-run", check=False).out.strip() not in ("active", "activating")
+        # No answer, as while systemd is loaded anew, tells nothing.
+        return box.run("systemctl", "show", "--property=ActiveState", "--value", "killed-run", check=False).out.strip() in ("inactive", "failed")
 
     looks = itertools.count(1)
 
@@ -91,6 +92,8 @@ def run_until(owner, done, delay=0.3):
 
     stage = wait_for(new_stage, 300, "the next stage", interval=0.005)
     if stage == "(ended)":
+        if box.run("systemctl", "is-failed", "killed-run", check=False).ok:
+            raise WorldError(box.run("journalctl", "--unit=killed-run", "--lines=40", "--output=cat").out)
         return None
     if stage == "packages":
         time.sleep(delay)

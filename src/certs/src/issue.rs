@@ -5,7 +5,7 @@
 
 use crate::CertsError;
 use crate::ledger::Method;
-use crate::limits::MAX_ORDERS;
+use crate::limits::{MAX_ORDERS, MAX_UNREAD};
 use crate::names::Name;
 use crate::order::{Depth, Planned, Trouble, method_name};
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ pub async fn obtain(clerk: &mut impl Clerk, mut sought: Vec<Sought>) -> Result<O
     while budget > 0 && !sought.is_empty() {
         budget -= 1;
         let planned: Vec<Planned> = sought.iter().filter_map(Sought::planned).collect();
-        let mut blamed = match clerk.order(&planned, Depth::Issued).await {
+        let mut blamed = match order(clerk, &planned, Depth::Issued).await {
             Ok(chain) => {
                 let names = planned.into_iter().map(|planned| planned.name.name).collect();
                 return Ok(Outcome::Issued { chain, names, failed });
@@ -125,10 +125,22 @@ pub async fn obtain(clerk: &mut impl Clerk, mut sought: Vec<Sought>) -> Result<O
     Ok(Outcome::Refused { failed, why })
 }
 
+/// Makes an order, and again where the authority did not even read all of it for its nonces (RFC 8555 §6.5).
+async fn order(clerk: &mut impl Clerk, names: &[Planned], depth: Depth) -> Result<String, Trouble> {
+    let mut unread = 0;
+    loop {
+        match clerk.order(names, depth).await {
+            Err(Trouble::Nonce(_)) if unread < MAX_UNREAD => unread += 1,
+            done => return done,
+        }
+    }
+}
+
 /// Trouble that has nothing to do with the names.
 fn hopeless(trouble: Trouble) -> Result<Outcome, CertsError> {
     match trouble {
         Trouble::Authority { why, until } => Ok(Outcome::Away { why, until }),
+        Trouble::Nonce(why) => Ok(Outcome::Away { why, until: None }),
         Trouble::Account => Ok(Outcome::UnknownAccount),
         Trouble::Own(error) => Err(error),
         Trouble::Names(_) | Trouble::Order(_) => {
@@ -148,7 +160,7 @@ async fn culprit(
         *budget -= 1;
         // Either half may hold one; the second is only suspected when the first is clean.
         let (first, second) = suspects.split_at(suspects.len() / 2);
-        suspects = match clerk.order(first, Depth::Ready).await {
+        suspects = match order(clerk, first, Depth::Ready).await {
             Ok(_) => second,
             Err(Trouble::Order(_)) => first,
             Err(Trouble::Names(blamed)) => match blamed.into_keys().next() {
@@ -177,6 +189,8 @@ mod tests {
         port_80_closed: bool,
         undelegated: bool,
         busy: bool,
+        /// How many orders fail by their nonces from now on.
+        unread: usize,
         orders: usize,
         issued: usize,
     }
@@ -186,6 +200,10 @@ mod tests {
             self.orders += 1;
             if self.busy {
                 return Err(Trouble::Authority { why: "rate limited".into(), until: Some(99) });
+            }
+            if self.unread > 0 {
+                self.unread -= 1;
+                return Err(Trouble::Nonce("not that nonce".into()));
             }
             let fails = |planned: &&Planned| {
                 self.bad.contains(&planned.name.name)
@@ -251,6 +269,16 @@ mod tests {
         let mut fake = Fake { bad: vec!["box.a.org".into()], tells: true, ..Fake::default() };
         let Outcome::Refused { why, .. } = run(&mut fake, sought(&NAMES, None, true)).await else { panic!() };
         assert!(why.contains("box.a.org") && fake.issued == 0);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_failed_by_its_nonces_is_made_again_but_not_for_ever() {
+        let mut fake = Fake { unread: MAX_UNREAD, ..Fake::default() };
+        let Outcome::Issued { failed, .. } = run(&mut fake, sought(&NAMES, None, true)).await else { panic!() };
+        assert!(failed.is_empty() && fake.orders == MAX_UNREAD + 1);
+        let mut fake = Fake { unread: usize::MAX, ..Fake::default() };
+        let outcome = run(&mut fake, sought(&NAMES, None, true)).await;
+        assert!(matches!(outcome, Outcome::Away { until: None, .. }) && fake.orders == MAX_UNREAD + 1);
     }
 
     #[tokio::test]

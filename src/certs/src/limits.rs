@@ -16,6 +16,9 @@ pub const SERVED_WITHIN: Duration = Duration::from_secs(45);
 pub const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Orders in one run: each takes out a name that fails, or tries another way. Far below what authorities allow.
 pub const MAX_ORDERS: usize = 12;
+/// How often an order is made again whose nonces the authority did not like, after the library's own two retries of each
+/// request. Pebble refuses one nonce in twenty.
+pub const MAX_UNREAD: usize = 2;
 
 const HOUR: u64 = 3_600;
 pub const DAY: u64 = 24 * HOUR;

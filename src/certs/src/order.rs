@@ -24,6 +24,8 @@ pub enum Trouble {
     Order(String),
     /// The authority is away, busy, or wants to be left alone; until when, if it said so.
     Authority { why: String, until: Option<u64> },
+    /// The authority liked none of the nonces that the library sent, each fresh from its last answer: chance, mostly.
+    Nonce(String),
     /// The authority does not know the account any more.
     Account,
     /// This box's own fault.
@@ -71,7 +73,8 @@ impl Trouble {
         // RFC 8555 §6.7.
         match kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or_default() {
             "accountDoesNotExist" => Self::Account,
-            "rateLimited" | "serverInternal" | "userActionRequired" | "externalAccountRequired" | "badNonce" => {
+            "badNonce" => Self::Nonce(words),
+            "rateLimited" | "serverInternal" | "userActionRequired" | "externalAccountRequired" => {
                 Self::Authority { why: words, until: retry_after.get() }
             }
             _ if !named.is_empty() => Self::Names(named),
@@ -114,8 +117,10 @@ impl Desk<'_> {
             match self.session.account.new_order(&new).await {
                 Ok(order) => return Ok(order),
                 Err(error) => match self.trouble(error) {
-                    // It wants to be left alone for a while, or does not know this box.
-                    trouble @ (Trouble::Account | Trouble::Authority { until: Some(_), .. }) => return Err(trouble),
+                    // It wants to be left alone for a while, does not know this box, or has not looked at the order.
+                    trouble @ (Trouble::Account | Trouble::Nonce(_) | Trouble::Authority { until: Some(_), .. }) => {
+                        return Err(trouble);
+                    }
                     // Already replaced, another authority's, or not understood: an order as any other.
                     trouble => tracing::debug!("the order does not say what it replaces: {trouble:?}"),
                 },

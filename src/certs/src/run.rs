@@ -229,7 +229,7 @@ impl Run<'_> {
             return Ok(Err((format!("it is left alone until {} ({why})", time::readable(until)), BTreeMap::new())));
         }
         let mut outcome = Outcome::UnknownAccount;
-        // An account that the authority lost is registered again, once.
+        // An account that the authority lost is registered again, once; so is one whose registering failed by its nonces.
         for _ in 0..2 {
             let told = pair::read(&self.paths.account_uri())?;
             let opened = authority::open(self.paths, self.config, authority).await;
@@ -249,6 +249,10 @@ impl Run<'_> {
                     issue::obtain(&mut clerk, sought.clone()).await?
                 }
                 Err(Trouble::Account) => Outcome::UnknownAccount,
+                Err(Trouble::Nonce(why)) => {
+                    outcome = Outcome::Away { why, until: None };
+                    continue;
+                }
                 Err(Trouble::Own(error)) => return Err(error),
                 Err(Trouble::Authority { why, until }) => Outcome::Away { why, until },
                 Err(Trouble::Order(why)) => Outcome::Away { why, until: None },

@@ -46,8 +46,8 @@ impl Filter {
 
     async fn judge(&self, ask: &Judge, raw: &[u8]) -> Result<Verdict, Refusal> {
         // Without the list of our domains a forgery of one of us could not be told, so the sender comes again.
-        let own = self.own().await?;
-        let (identity, field) = self.identify(ask, raw).await;
+        let (own, (identity, field)) = tokio::join!(self.own(), self.identify(ask, raw));
+        let own = own?;
         let verdict = self.decide(ask, &identity, &own, &field, raw);
         if let Some(asked) = &identity.asked {
             self.note(asked, &verdict.action, &own);

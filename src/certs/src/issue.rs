@@ -125,7 +125,8 @@ pub async fn obtain(clerk: &mut impl Clerk, mut sought: Vec<Sought>) -> Result<O
     Ok(Outcome::Refused { failed, why })
 }
 
-/// Makes an order, and again where the authority did not even read all of it for its nonces (RFC 8555 §6.5).
+/// Makes an order, and another where only the nonces were at fault (RFC 8555 §6.5). Each is a new one, so
+/// that a certificate that was issued just before may stay unused.
 async fn order(clerk: &mut impl Clerk, names: &[Planned], depth: Depth) -> Result<String, Trouble> {
     let mut unread = 0;
     loop {

@@ -24,7 +24,7 @@ impl Dns {
         let looks = self.looks(&facts).await?;
         let done = publish::publish(&self.paths, &facts, &looks, now, dry_run);
         if !dry_run {
-            // Also where it broke off: some zones may have been written, of which the next one would not tell.
+            // Also where it broke off: zones that were written before that are not written again, so nobody else would look.
             self.handed_over.notify_one();
         }
         let done = done?;
